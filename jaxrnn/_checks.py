@@ -1,0 +1,180 @@
+"""Trace-time checks, with every message that more than one function needs.
+
+All of them look at shapes, dtypes and Python integers only, so that they cost nothing at run time.
+"""
+
+from __future__ import annotations
+
+import operator
+
+import jax
+import jax.numpy as jnp
+
+__all__ = [
+    "NumericalError",
+    "at_least",
+    "batch_shape",
+    "choice",
+    "jacobian_chain",
+    "leading_axis",
+    "pair",
+    "shape",
+    "states_of_batch",
+    "step_keeps_state",
+]
+
+
+class NumericalError(ArithmeticError):
+    """A result is not finite or not certified, found by `.raise_if_bad()`."""
+
+
+def _paths(tree):
+    return [
+        (jax.tree_util.keystr(path) or "(the state)", leaf) for path, leaf in jax.tree.leaves_with_path(tree)
+    ]
+
+
+def _describe(tree) -> str:
+    leaves = [f"{path}: {jnp.asarray(leaf).dtype}{list(jnp.shape(leaf))}" for path, leaf in _paths(tree)]
+    return "{" + ", ".join(leaves) + "}"
+
+
+def choice(function: str, argument: str, value, allowed) -> None:
+    """ValueError unless `value` is one of the options."""
+    if value not in allowed:
+        raise ValueError(
+            f"{function}: {argument} is {value!r}; expected one of {', '.join(map(repr, sorted(allowed)))}."
+        )
+
+
+def at_least(function: str, argument: str, value, minimum: int) -> int:
+    """`value` as an int; TypeError unless it is a Python integer, ValueError if it is too small."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{function}: {argument} must be a Python integer, known when tracing; got {value!r}."
+        ) from error
+    if number < minimum:
+        raise ValueError(f"{function}: {argument} is {number}; expected at least {minimum}.")
+    return number
+
+
+def shape(function: str, argument: str, array, expected: tuple[int, ...], remedy: str) -> None:
+    """ValueError unless the array has exactly this shape."""
+    if jnp.shape(array) != expected:
+        raise ValueError(
+            f"{function}: {argument} has shape {jnp.shape(array)}; expected {expected}. {remedy}"
+        )
+
+
+def leading_axis(function: str, argument: str, tree, axis: int = 0) -> int | None:
+    """The length of `axis` that all leaves share; None without leaves."""
+    sizes = {}
+    for path, leaf in _paths(tree):
+        if jnp.ndim(leaf) <= axis:
+            raise ValueError(
+                f"{function}: {argument} leaf {path} has shape {jnp.shape(leaf)}; "
+                f"expected at least {axis + 1} axes ({'[B, T, ...]' if axis else 'leading axis first'})."
+            )
+        sizes[path] = jnp.shape(leaf)[axis]
+    if len(set(sizes.values())) > 1:
+        raise ValueError(
+            f"{function}: the leaves of {argument} disagree on axis {axis}: {sizes}; expected one length."
+        )
+    return next(iter(sizes.values()), None)
+
+
+def step_keeps_state(function: str, step, params, h_0, x_t) -> None:
+    """TypeError or ValueError unless `step` maps the state to one of the same structure.
+
+    JAX itself would broadcast a state of the wrong shape, or fail inside the scan without a name.
+    """
+    for path, leaf in _paths(h_0):
+        if not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
+            raise TypeError(
+                f"{function}: state leaf {path} has dtype {jnp.asarray(leaf).dtype}; a state holds floating "
+                "arrays only. Let tokens, keys and counters travel in xs."
+            )
+    result = jax.eval_shape(step, params, h_0, x_t)
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise TypeError(f"{function}: step returned {type(result).__name__}; expected the pair (h_t, y_t).")
+    h_t = result[0]
+    if jax.tree.structure(h_t) != jax.tree.structure(h_0):
+        raise TypeError(
+            f"{function}: step changed the state's structure from {jax.tree.structure(h_0)} "
+            f"to {jax.tree.structure(h_t)}; return h_t built as h_0 is."
+        )
+    for (path, before), (_, after) in zip(_paths(h_0), _paths(h_t), strict=True):
+        before_dtype, weak = jnp.result_type(before), getattr(before, "weak_type", False)
+        if jnp.shape(before) != after.shape:
+            raise ValueError(
+                f"{function}: state leaf {path} has shape {jnp.shape(before)} in h_0 but {after.shape} after one "
+                "step; give h_0 the shape that step returns."
+            )
+        if before_dtype != after.dtype and not weak:
+            raise TypeError(
+                f"{function}: state leaf {path} is {before_dtype} in h_0 but {after.dtype} after one step; "
+                "give params, h_0 and xs the same dtype."
+            )
+
+
+def jacobian_chain(function: str, js) -> tuple[int, int]:
+    """(T, n) of a chain of step Jacobians [T, n, n]."""
+    if jnp.ndim(js) != 3 or jnp.shape(js)[1] != jnp.shape(js)[2]:
+        raise ValueError(
+            f"{function}: js has shape {jnp.shape(js)}; expected [T, n, n] for one sequence, as "
+            "jacobians.step_jacobians returns it. Use jax.vmap over a batch."
+        )
+    if not jnp.issubdtype(js.dtype, jnp.floating):
+        raise TypeError(f"{function}: js has dtype {js.dtype}; expected a floating dtype.")
+    if jnp.shape(js)[1] == 0:
+        raise ValueError(f"{function}: the state is empty (n = 0); a network without memory has no Jacobian.")
+    return jnp.shape(js)[0], jnp.shape(js)[1]
+
+
+def pair(function: str, t, k, length: int) -> tuple[int, int]:
+    """(t, k) as ints with 0 <= k <= t <= T."""
+    t, k = (at_least(function, name, value, -length - 1) for name, value in (("t", t), ("k", k)))
+    for name, value in (("t", t), ("k", k)):
+        if not 0 <= value <= length:
+            raise IndexError(f"{function}: {name} is {value}; expected 0 <= {name} <= T = {length}.")
+    if k > t:
+        raise ValueError(
+            f"{function}: k = {k} > t = {t}; the state h_t depends on h_k for k <= t only. Swap them?"
+        )
+    return t, k
+
+
+def batch_shape(function: str, batch) -> tuple[int, int]:
+    """(B, T) of a Batch whose inputs, targets and weights agree."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for name, tree in (("xs", batch.xs), ("targets", batch.targets), ("weights", batch.weights)):
+        size = leading_axis(function, f"batch.{name}", tree)
+        length = leading_axis(function, f"batch.{name}", tree, 1)
+        if size is not None and length is not None:
+            sizes[name] = (size, length)
+    if not sizes:
+        raise ValueError(f"{function}: the batch has no arrays; expected xs and targets [B, T, ...].")
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"{function}: leading axes [B, T] of the batch disagree: {sizes}.")
+    if batch.weights is not None and jnp.ndim(batch.weights) != 2:
+        raise ValueError(
+            f"{function}: batch.weights has shape {jnp.shape(batch.weights)}; expected one weight a step, [B, T]."
+        )
+    size, length = next(iter(sizes.values()))
+    if 0 in (size, length):
+        raise ValueError(
+            f"{function}: the batch is empty, [B, T] = [{size}, {length}]; expected at least [1, 1]."
+        )
+    return size, length
+
+
+def states_of_batch(function: str, h_0, size: int) -> None:
+    """ValueError unless h_0 carries one state a sequence, [B, ...]."""
+    found = leading_axis(function, "h_0", h_0)
+    if found not in (None, size):
+        raise ValueError(
+            f"{function}: h_0 has {found} states for a batch of {size} sequences; expected leaves [B, ...], "
+            "as cell.initial_states(params, B) gives."
+        )

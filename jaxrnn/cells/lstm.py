@@ -1,0 +1,93 @@
+"""The long short-term memory cell, E3."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxrnn import _checks
+from jaxrnn.cells.activations import sigmoid, tanh
+from jaxrnn.cells.initializers import Initializer, default_dtype, glorot, orthogonal, per_gate
+from jaxrnn.types import Cell
+
+__all__ = ["LSTMState", "lstm"]
+
+
+class LSTMState(NamedTuple):
+    """What an LSTM carries: the hidden state and the memory cell, each [H]."""
+
+    h: Float[Array, "*B H"]
+    c: Float[Array, "*B H"]
+
+
+def lstm(
+    input_size: int,
+    hidden_size: int,
+    *,
+    input_init: Initializer | None = None,
+    recurrent_init: Initializer | None = None,
+    forget_bias: float = 1.0,
+    learned_h_0: bool = False,
+) -> Cell:
+    """The LSTM cell ``c_t = f⊙c_{t-1} + i⊙g, h_t = o⊙tanh(c_t)``, with ``y_t = h_t`` (E3).
+
+    Its memory path ``∂c_t/∂c_{t-1} ⊇ diag(f_t)`` (E16) is why gates help; the Jacobian of the whole
+    state is [2H, 2H], h before c.
+
+    Parameters
+    ----------
+    input_size, hidden_size : d and H.
+    input_init, recurrent_init : initializers, per gate, of W_x (default Glorot) and W_h (orthogonal).
+    forget_bias : the start of b's f block; 1 keeps the memory open (Jozefowicz et al. 2015).
+    learned_h_0 : whether ``params["h_0"]`` and ``params["c_0"]`` [H] are parameters; otherwise 0.
+
+    Returns
+    -------
+    Cell
+        params ``{"W_x": [4H, d], "W_h": [4H, H], "b": [4H]}`` with gates i, f, g, o in this order;
+        state ``LSTMState(h [H], c [H])``.
+
+    Example
+    -------
+    >>> cell = lstm(3, 4)
+    >>> params = cell.init(jax.random.key(0))
+    >>> h_1, y_1 = cell.step(params, cell.init_state(params), jnp.ones(3))
+    >>> h_1.c.shape, y_1.shape
+    ((4,), (4,))
+
+    Reference
+    ---------
+    Hochreiter & Schmidhuber, Long short-term memory, 1997; Gers et al. 2000 for the forget gate.
+    """
+    d = _checks.at_least("lstm", "input_size", input_size, 1)
+    H = _checks.at_least("lstm", "hidden_size", hidden_size, 1)
+
+    def init(key):
+        key_x, key_h = jax.random.split(key)
+        dtype = default_dtype()
+        zeros = jnp.zeros(H, dtype)
+        params = {
+            "W_x": per_gate(input_init or glorot(), 4)(key_x, (4 * H, d), dtype),
+            "W_h": per_gate(recurrent_init or orthogonal(), 4)(key_h, (4 * H, H), dtype),
+            "b": jnp.concatenate([zeros, zeros + forget_bias, zeros, zeros]),
+        }
+        return params | ({"h_0": zeros, "c_0": zeros} if learned_h_0 else {})
+
+    def init_state(params):
+        if learned_h_0:
+            return LSTMState(params["h_0"], params["c_0"])
+        return LSTMState(*jnp.zeros((2, H), params["W_h"].dtype))
+
+    def step(params, h_tm1, x_t):
+        _checks.shape("lstm", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
+        _checks.shape("lstm", "h_tm1.h", h_tm1.h, (H,), "h_0.h is [H] for one sequence.")
+        z = params["W_x"] @ x_t + params["W_h"] @ h_tm1.h + params["b"]
+        i, f, g, o = jnp.split(z, 4)
+        c_t = sigmoid(f) * h_tm1.c + sigmoid(i) * tanh(g)
+        h_t = sigmoid(o) * tanh(c_t)
+        return LSTMState(h_t, c_t), h_t
+
+    return Cell(init, init_state, step)
