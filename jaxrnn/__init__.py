@@ -1,8 +1,12 @@
 """jaxrnn: where does the gradient of a recurrent network go?"""
 
-from jaxrnn import cells, gradients, jacobians, losses
+from importlib import import_module
+
+from jaxrnn import cells, gradients, jacobians, losses, tasks, training
 from jaxrnn._checks import NumericalError
+from jaxrnn.diagnosis import compare, diagnose
 from jaxrnn.recurrence import unroll
+from jaxrnn.results import load, save
 from jaxrnn.types import Batch, Cell, Estimator, GradientEstimate, Trajectory
 from jaxrnn.weights import weights_from_lengths
 
@@ -16,9 +20,23 @@ __all__ = [
     "NumericalError",
     "Trajectory",
     "cells",
+    "compare",
+    "diagnose",
     "gradients",
     "jacobians",
+    "load",
     "losses",
+    "plots",
+    "save",
+    "tasks",
+    "training",
     "unroll",
     "weights_from_lengths",
 ]
+
+
+def __getattr__(name: str):
+    """Import `plots` on first use: matplotlib costs seconds that a training job need not pay."""
+    if name == "plots":
+        return import_module("jaxrnn.plots")
+    raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")

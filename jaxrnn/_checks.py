@@ -109,8 +109,8 @@ def step_keeps_state(function: str, step, params, h_0, x_t) -> None:
         before_dtype, weak = jnp.result_type(before), getattr(before, "weak_type", False)
         if jnp.shape(before) != after.shape:
             raise ValueError(
-                f"{function}: state leaf {path} has shape {jnp.shape(before)} in h_0 but {after.shape} after one "
-                "step; give h_0 the shape that step returns."
+                f"{function}: state leaf {path} has shape {jnp.shape(before)} in h_0 but {after.shape} "
+                "after one step; give h_0 the shape that step returns."
             )
         if before_dtype != after.dtype and not weak:
             raise TypeError(
@@ -159,9 +159,7 @@ def batch_shape(function: str, batch) -> tuple[int, int]:
     if len(set(sizes.values())) > 1:
         raise ValueError(f"{function}: leading axes [B, T] of the batch disagree: {sizes}.")
     if batch.weights is not None and jnp.ndim(batch.weights) != 2:
-        raise ValueError(
-            f"{function}: batch.weights has shape {jnp.shape(batch.weights)}; expected one weight a step, [B, T]."
-        )
+        raise ValueError(f"{function}: batch.weights has shape {jnp.shape(batch.weights)}; expected [B, T].")
     size, length = next(iter(sizes.values()))
     if 0 in (size, length):
         raise ValueError(

@@ -45,7 +45,7 @@ def dense(
         _checks.shape("dense", "x_t", x_t, (d,), "It reads the layer below, or xs [T, n_in].")
         return h_tm1, phi(params["W"] @ x_t + params["b"])
 
-    return Cell(init_params, lambda params: (), step)
+    return Cell(init_params, lambda _: (), step)
 
 
 def stack(*cells: Cell) -> Cell:

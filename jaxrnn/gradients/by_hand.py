@@ -20,10 +20,10 @@ __all__ = ["BPTT", "ForwardRecursion", "bptt", "forward_recursion", "linear_stat
 
 # φ'(z), from the pre-activation and from h = φ(z).
 _DERIVATIVES = {
-    "linear": lambda z, h: jnp.ones_like(z),
-    "relu": lambda z, h: (z > 0).astype(z.dtype),
+    "linear": lambda z, _: jnp.ones_like(z),
+    "relu": lambda z, _: (z > 0).astype(z.dtype),
     "sigmoid": lambda z, h: h * jax.nn.sigmoid(-z),
-    "tanh": lambda z, h: 4 * jax.nn.sigmoid(2 * z) * jax.nn.sigmoid(-2 * z),
+    "tanh": lambda z, _: 4 * jax.nn.sigmoid(2 * z) * jax.nn.sigmoid(-2 * z),
 }
 _ACTIVATIONS = {"linear": lambda z: z, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}
 

@@ -29,7 +29,7 @@ def add_start(init_state: InitState | None, params: Params, carry: State):
     into the previous batch.
     """
     if init_state is None:
-        return lax.stop_gradient(carry), lambda grads, h_0_cotangent: grads
+        return lax.stop_gradient(carry), lambda grads, _: grads
 
     def initial_states(params):
         return jax.tree.map(lambda leaf, like: jnp.broadcast_to(leaf, like.shape), init_state(params), carry)

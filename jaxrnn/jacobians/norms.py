@@ -40,6 +40,11 @@ class Norms(NamedTuple):
         return self
 
 
+_BLOCK = 32
+# Starts k that are advanced together: large enough for a batched product, small enough that little is
+# computed above the diagonal.
+
+
 def norms(js: Float[Array, "T n n"]) -> Norms:
     """``ln ‖∂h_t/∂h_k‖₂`` for all 0 <= k <= t <= T, from the step Jacobians of one sequence (E15).
 
@@ -66,8 +71,7 @@ def norms(js: Float[Array, "T n n"]) -> Norms:
     plus the rounding of the logarithm itself: rounding errors can re-seed directions that dominate
     later, and then a product is flagged rather than silently wrong.
 
-    Time: T²/2 products and SVDs of n×n (twice that, since a row is computed in full), and T³/3
-    exponentials for the bound. Memory: T·n² and a few [T, T] tables.
+    Time: T²/2 products and SVDs of n×n, and T³/3 exponentials for the bound. Memory: T·n² and a few [T, T] tables.
 
     Example
     -------
@@ -77,6 +81,9 @@ def norms(js: Float[Array, "T n n"]) -> Norms:
     """
     T, n = _checks.jacobian_chain("jacobians.norms", js)
     js = _scaled.widen(js)
+    if T == 0:
+        identity = jnp.zeros((1, 1), js.dtype)
+        return Norms(identity, identity, identity == 0)
     finite = jnp.all(jnp.isfinite(js), axis=(1, 2))
     js, exponents = _scaled.normalise(jnp.where(finite[:, None, None], js, 0))
 
@@ -94,32 +101,54 @@ def norms(js: Float[Array, "T n n"]) -> Norms:
 
 
 def _product_table(js, exponents):
-    """Ln σ₁ of P_{t,k} and ln of a bound on ‖ |J_t|...|J_{k+1}| ‖₂, both [T, T] at [t-1, k]."""
+    """Ln σ₁ of P_{t,k} and ln of a bound on ‖ |J_t|...|J_{k+1}| ‖₂, both [T, T] at [t-1, k].
+
+    Every start k has a slot with its running product; entries k >= t are leftovers.
+    """
     T, n = js.shape[0], js.shape[-1]
+    block = min(_BLOCK, T)
+    n_slots = -(-T // block) * block
 
-    def row(carry, inputs):
-        P, P_exponent, a, a_exponent = carry
+    def row(slots, inputs):
         t, J, J_exponent = inputs
-        # Slot k starts as the identity when t reaches k + 1; slots k >= t hold zeros or leftovers.
-        P, P_exponent = P.at[t].set(jnp.eye(n, dtype=P.dtype)), P_exponent.at[t].set(0)
-        a, a_exponent = a.at[t].set(1), a_exponent.at[t].set(0)
-        P, grown = _scaled.normalise(_scaled.matmul(J, P))
-        P_exponent = P_exponent + grown + J_exponent
-        a, grown = _scaled.normalise(_scaled.matmul(jnp.abs(J), a))
-        a_exponent = a_exponent + grown + J_exponent
-        sigma = jnp.linalg.svd(P, compute_uv=False)[:, 0]
-        # ‖A‖₂ <= sqrt(n)·‖A‖_∞, and a is the row sums of A = |J_t|...|J_{k+1}|.
-        row_sum = jnp.sqrt(n).astype(a.dtype) * jnp.max(a, axis=(1, 2))
-        logs = [
-            jnp.log(mantissa) + exponent.astype(P.dtype) * _scaled.LN2
-            for mantissa, exponent in ((sigma, P_exponent), (row_sum, a_exponent))
-        ]
-        return (P, P_exponent, a, a_exponent), logs
 
-    start = (jnp.zeros((T, n, n), js.dtype), jnp.zeros(T, jnp.int32))
-    start = (*start, jnp.zeros((T, n, 1), js.dtype), jnp.zeros(T, jnp.int32))
-    _, logs = lax.scan(row, start, (jnp.arange(T), js, exponents))
+        def advance(b, slots):
+            some = [lax.dynamic_slice_in_dim(slot, b * block, block) for slot in slots]
+            some = _multiply(J, J_exponent, *some)
+            return [
+                lax.dynamic_update_slice_in_dim(slot, new, b * block, 0)
+                for slot, new in zip(slots, some, strict=True)
+            ]
+
+        # Slot t starts as the identity; a[k] are the row sums of |J_t|...|J_{k+1}|.
+        P, P_exponent, a, a_exponent, *logs = slots
+        slots = [P.at[t].set(jnp.eye(n, dtype=P.dtype)), P_exponent.at[t].set(0)]
+        slots += [a.at[t].set(1), a_exponent.at[t].set(0), *logs]
+        slots = lax.fori_loop(0, t // block + 1, advance, slots)
+        return slots, [log[:T] for log in slots[4:]]
+
+    exponent = jnp.zeros(n_slots, jnp.int32)
+    empty = jnp.full(n_slots, -jnp.inf, js.dtype)
+    slots = [jnp.zeros((n_slots, n, n), js.dtype), exponent]
+    slots += [jnp.zeros((n_slots, n, 1), js.dtype), exponent, empty, empty]
+    _, logs = lax.scan(row, slots, (jnp.arange(T), js, exponents))
     return logs
+
+
+def _multiply(J, J_exponent, P, P_exponent, a, a_exponent, *_):
+    """Slots after one more factor J · 2^J_exponent on the left, with the logarithms of their norms."""
+    P, grown = _scaled.normalise(_scaled.matmul(J, P))
+    P_exponent = P_exponent + grown + J_exponent
+    a, grown = _scaled.normalise(_scaled.matmul(jnp.abs(J), a))
+    a_exponent = a_exponent + grown + J_exponent
+    sigma = jnp.linalg.svd(P, compute_uv=False)[:, 0]
+    # ‖A‖₂ <= sqrt(n)·‖A‖_∞.
+    bound = jnp.sqrt(jnp.asarray(J.shape[0], a.dtype)) * jnp.max(a, axis=(1, 2))
+    log_sigma, log_bound = (
+        jnp.log(mantissa) + exponent.astype(P.dtype) * _scaled.LN2
+        for mantissa, exponent in ((sigma, P_exponent), (bound, a_exponent))
+    )
+    return P, P_exponent, a, a_exponent, log_sigma, log_bound
 
 
 def _error_bound(log_norm, log_abs, n):

@@ -1,0 +1,14 @@
+"""Pictures: a result in, matplotlib Axes out. Nothing here computes with JAX."""
+
+from jaxrnn.plots.gradients import plot_gradient_by_lag, plot_saturation
+from jaxrnn.plots.jacobians import plot_norm_by_lag, plot_norms, plot_spectrum_fan
+from jaxrnn.plots.training import plot_loss_curves
+
+__all__ = [
+    "plot_gradient_by_lag",
+    "plot_loss_curves",
+    "plot_norm_by_lag",
+    "plot_norms",
+    "plot_saturation",
+    "plot_spectrum_fan",
+]

@@ -1,0 +1,74 @@
+"""Pictures of the loss gradient: its terms by lag, and the units' saturation."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from jaxrnn.diagnosis import Saturation
+from jaxrnn.plots.style import CYCLE, axes, finite
+
+__all__ = ["plot_gradient_by_lag", "plot_saturation"]
+
+
+def plot_gradient_by_lag(
+    lag_profile: Float[np.ndarray, " T"],
+    *,
+    horizon: int | None = None,
+    label: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Share of the gradient's norm that comes from each lag (E10), with the 99 % horizon.
+
+    Parameters
+    ----------
+    lag_profile : [T], such as ``Diagnosis.lag_profile``.
+    horizon : such as ``Diagnosis.horizon``; drawn as a vertical line.
+    label : a name for the legend; call again with the same `ax` to compare networks.
+    ax : axes to draw into.
+    """
+    ax = axes(ax)
+    profile = finite(lag_profile)
+    total = np.nansum(profile)
+    share = np.where(profile > 0, 100 * profile / total if total > 0 else np.nan, np.nan)
+    color = CYCLE[sum(line.get_linestyle() == "-" for line in ax.lines) % len(CYCLE)]
+    ax.plot(
+        np.arange(len(share)),
+        share,
+        "-",
+        marker=".",
+        markersize=3,
+        color=color,
+        label=label or "terms of one lag",
+    )
+    if horizon is not None:
+        ax.axvline(horizon, color=color, linestyle="--", label=f"99 % within lag {horizon}")
+    ax.set_yscale("log")
+    ax.set(xlabel="lag t − k (steps)", ylabel="share of the gradient's norm (%)")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def plot_saturation(
+    saturation: dict[str, Saturation], *, names: dict[str, str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Histogram of the units' values, one line a state leaf, with the saturated share |h| > 0.95.
+
+    Parameters
+    ----------
+    saturation : such as ``Diagnosis.saturation``.
+    names : legend names of the leaf paths.
+    ax : axes to draw into.
+    """
+    ax = axes(ax)
+    for path, leaf in saturation.items():
+        color = CYCLE[sum(line.get_linestyle() == "-" for line in ax.lines) % len(CYCLE)]
+        share = 100 * np.asarray(leaf.counts) / max(np.sum(leaf.counts), 1)
+        note = "unbounded" if leaf.fraction is None else f"{leaf.fraction:.1%} saturated"
+        label = f"{(names or {}).get(path, path)}: {note}"
+        centres = 0.5 * (leaf.edges[1:] + leaf.edges[:-1])
+        ax.plot(centres, share, "-", drawstyle="steps-mid", color=color, label=label)
+    ax.set(xlabel="value of a unit", ylabel="share of units and steps per bin (%)", ylim=(0, None))
+    ax.legend(fontsize="small")
+    return ax

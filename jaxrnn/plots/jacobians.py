@@ -1,0 +1,129 @@
+"""Pictures of ∂h_t/∂h_k: the heatmap, the norm against the lag, the fan of singular values."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, TwoSlopeNorm
+
+from jaxrnn.diagnosis import NormByLag
+from jaxrnn.jacobians import Norms, Spectrum
+from jaxrnn.plots.style import CYCLE, axes, finite, to_log10
+
+__all__ = ["plot_norm_by_lag", "plot_norms", "plot_spectrum_fan"]
+
+
+def plot_norms(result: Norms, *, log_bound_rate: float | None = None, ax: Axes | None = None) -> Axes:
+    """Heatmap of log10 ‖∂h_t/∂h_k‖₂ over all pairs of one sequence (E15).
+
+    Red grows, blue decays, white keeps the norm. Pairs that are not certified are grey.
+
+    Parameters
+    ----------
+    result : Norms of ONE sequence, [T+1, T+1].
+    log_bound_rate : ln(γλ); draws the contours where the bound (γλ)^(t-k) of E14 passes powers of ten.
+    ax : axes to draw into.
+    """
+    log_norm = np.asarray(result.log_norm)
+    if log_norm.ndim != 2:
+        raise ValueError(
+            f"plots.plot_norms: log_norm has shape {log_norm.shape}; expected one sequence, [T+1, T+1]. "
+            "Index the batch first."
+        )
+    ax = axes(ax, 6.2, 5.0)
+    decades = np.where(np.asarray(result.certified), finite(to_log10(log_norm)), np.nan)
+    decades = np.where(np.tri(len(decades), dtype=bool), decades, np.nan)
+    largest = np.nanmax(np.abs(decades), initial=1e-3)
+    low, high = (
+        min(np.nanmin(decades, initial=0), -0.05 * largest),
+        max(np.nanmax(decades, initial=0), 0.05 * largest),
+    )
+    ax.set_facecolor("#dddddd")
+    above = np.ma.masked_where(np.tri(len(decades), dtype=bool), np.ones_like(decades))
+    ax.imshow(above, cmap="gray", vmin=0, vmax=1, origin="lower")
+    image = ax.imshow(
+        decades, cmap="RdBu_r", norm=TwoSlopeNorm(0.0, low, high), origin="lower", interpolation="nearest"
+    )
+    ax.figure.colorbar(image, ax=ax, label=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$")
+    if log_bound_rate is not None:
+        _bound_contours(ax, len(decades), to_log10(log_bound_rate))
+    ax.set(xlabel="k (step of the earlier state)", ylabel="t (step of the later state)")
+    return ax
+
+
+def _bound_contours(ax, size, rate):
+    lag = np.arange(size)[:, None] - np.arange(size)[None, :]
+    bound = np.where(lag >= 0, lag * rate, np.nan)
+    extent = abs(rate) * (size - 1)
+    if extent < 1:
+        ax.set_title(
+            f"bound $(\\gamma\\lambda)^{{t-k}}$ within one decade: {rate:+.4f} decades a step",
+            fontsize="small",
+        )
+        return
+    step = max(1, int(np.ceil(extent / 5)))
+    levels = np.sign(rate) * step * np.arange(1, int(extent // step) + 1)
+    contours = ax.contour(bound, levels=np.sort(levels), colors="k", linewidths=0.8, linestyles="--")
+    ax.clabel(contours, fmt=lambda level: f"bound $10^{{{level:.0f}}}$", fontsize="x-small")
+
+
+def plot_norm_by_lag(
+    result: NormByLag,
+    *,
+    log_bound_rate: float | None = None,
+    label: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """log10 ‖∂h_t/∂h_k‖₂ against the lag: median, band from 10 % to 90 %, and the bounds of E14.
+
+    Parameters
+    ----------
+    result : of `diagnose`.
+    log_bound_rate : ln(γλ); draws the line (γλ)^lag.
+    label : a name for the legend; call again with the same `ax` to compare networks.
+    ax : axes to draw into.
+    """
+    ax = axes(ax)
+    color = CYCLE[sum(line.get_linestyle() == "-" for line in ax.lines) % len(CYCLE)]
+    lags = np.arange(len(result.median))
+    ax.plot(lags, finite(to_log10(result.median)), "-", color=color, label=label or "median")
+    ax.fill_between(
+        lags, finite(to_log10(result.low)), finite(to_log10(result.high)), color=color, alpha=0.2, linewidth=0
+    )
+    if log_bound_rate is not None:
+        bound = lags * to_log10(log_bound_rate)
+        ax.plot(lags, bound, "--", color=color, label=r"bound $(\gamma\lambda)^{t-k}$")
+    ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
+    ax.set(xlabel="lag t − k (steps)", ylabel=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def plot_spectrum_fan(lags: Float[np.ndarray, " F"], result: Spectrum, *, ax: Axes | None = None) -> Axes:
+    """All certified singular values of ∂h_T/∂h_{T-lag} against the lag, one line an index.
+
+    Values that rounding has spoilt are left out; the fan ends where they begin.
+
+    Parameters
+    ----------
+    lags : [F], such as ``Diagnosis.fan_lags``.
+    result : Spectrum [F, n], such as ``Diagnosis.fan``.
+    ax : axes to draw into.
+    """
+    ax = axes(ax)
+    decades = np.where(np.asarray(result.certified), finite(to_log10(result.log_sigma)), np.nan)
+    n = decades.shape[1]
+    colors = ScalarMappable(norm=LogNorm(1, max(n, 2)), cmap="viridis_r")
+    for i in range(n):
+        ax.plot(
+            lags, decades[:, i], "-", marker=".", markersize=3, linewidth=0.8, color=colors.to_rgba(i + 1)
+        )
+    ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
+    ax.figure.colorbar(colors, ax=ax, label="index i of the singular value")
+    ax.set(xlabel="lag T − k (steps)", ylabel=r"$\log_{10}\,\sigma_i(\partial h_T/\partial h_k)$")
+    hidden = int(np.isnan(decades).sum())
+    if hidden:
+        ax.set_title(f"{hidden} of {decades.size} values lost in rounding, not drawn", fontsize="small")
+    return ax

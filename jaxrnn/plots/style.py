@@ -1,0 +1,31 @@
+"""What all pictures share: units, colours, one set of axes."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+__all__ = ["CYCLE", "axes", "finite", "to_log10"]
+
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colours, told apart by colour-blind readers too."""
+
+
+def axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:
+    """The given axes, or those of a new figure."""
+    if ax is not None:
+        return ax
+    _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    return ax
+
+
+def to_log10(nats) -> np.ndarray:
+    """A natural logarithm as a decimal one."""
+    return np.asarray(nats, float) / np.log(10)
+
+
+def finite(values) -> np.ndarray:
+    """The values with NaN for everything that cannot be drawn."""
+    values = np.asarray(values, float)
+    return np.where(np.isfinite(values), values, np.nan)

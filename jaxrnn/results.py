@@ -1,0 +1,102 @@
+"""Save a result to .npz and load it back."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+__all__ = ["load", "save"]
+
+_STRUCTURE = "__structure__"
+
+
+def save(path: str | Path, result: Any) -> None:
+    """Write a result, or any tree of dicts, tuples, lists, arrays, numbers and strings, to one .npz file.
+
+    Every array stands under its own path, such as ``norms.log_norm``, so that `numpy.load` reads the
+    file without this library.
+
+    Raises
+    ------
+    TypeError
+        If the tree holds anything else.
+
+    Example
+    -------
+    >>> import tempfile, jax.numpy as jnp
+    >>> from jaxrnn.jacobians import norms
+    >>> path = Path(tempfile.mkdtemp(), "norms.npz")
+    >>> save(path, norms(jnp.ones((2, 1, 1))))
+    >>> load(path).log_norm.shape
+    (3, 3)
+    """
+    arrays: dict[str, np.ndarray] = {}
+    structure = _encode(result, "", arrays)
+    np.savez_compressed(path, **{_STRUCTURE: np.array(json.dumps(structure))}, **arrays)  # ty: ignore
+
+
+def load(path: str | Path) -> Any:
+    """Read what `save` wrote, with the same types and NumPy arrays as leaves.
+
+    Raises
+    ------
+    ValueError
+        If the file was not written by `save`.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        if _STRUCTURE not in file:
+            raise ValueError(f"results.load: {Path(path).name} was not written by jaxrnn's save.")
+        return _decode(json.loads(str(file[_STRUCTURE])), file)
+
+
+def _encode(node, path, arrays):
+    """A JSON tree of [kind, content]; arrays go to `arrays` under their path."""
+    if node is None or isinstance(node, bool | int | float | str):
+        return ["value", node]
+    if isinstance(node, jax.Array | np.ndarray | np.generic):
+        name = path or "array"
+        while name in arrays:
+            name += "_"
+        arrays[name] = np.asarray(node)
+        return ["array", name]
+
+    def children(items):
+        return {
+            str(name): _encode(child, f"{path}.{name}" if path else str(name), arrays)
+            for name, child in items
+        }
+
+    if isinstance(node, dict):
+        return ["dict", children(node.items())]
+    if isinstance(node, tuple) and hasattr(node, "_fields"):
+        kind = type(node)
+        return [f"{kind.__module__}:{kind.__qualname__}", children(zip(node._fields, node, strict=True))]
+    if isinstance(node, tuple | list):
+        return [type(node).__name__, children(enumerate(node))]
+    raise TypeError(
+        f"results.save: {path or 'the result'} is a {type(node).__name__}; expected arrays, numbers, strings, "
+        "dicts, lists, tuples or NamedTuples."
+    )
+
+
+def _decode(structure, arrays):
+    kind, content = structure
+    if kind == "value":
+        return content
+    if kind == "array":
+        return arrays[content]
+    children = {name: _decode(child, arrays) for name, child in content.items()}
+    if kind == "dict":
+        return children
+    if kind in ("tuple", "list"):
+        return {"tuple": tuple, "list": list}[kind](children.values())
+    module, _, name = kind.partition(":")
+    # Only the library's own result types are looked up: a file never names code to import.
+    if not module.startswith("jaxrnn."):
+        return tuple(children.values())
+    return getattr(importlib.import_module(module), name)(**children)

@@ -1,0 +1,115 @@
+"""What every cell and every estimator is tested on, and how two results are compared."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import Batch, cells, gradients
+from jaxrnn.losses import squared_error
+
+CELLS = {
+    **{f"elman_{name}": (cells.elman(3, 4, activation=name), 3) for name in cells.activations.NAMES},
+    "elman_learned_h_0": (cells.elman(3, 4, learned_h_0=True), 3),
+    "lstm": (cells.lstm(2, 3), 2),
+    "lstm_learned_h_0": (cells.lstm(2, 3, learned_h_0=True), 2),
+    "gru": (cells.gru(3, 4), 3),
+    "gru_learned_h_0": (cells.gru(3, 4, learned_h_0=True), 3),
+    "lstm_dense": (cells.stack(cells.lstm(2, 3), cells.dense(3, 2)), 2),
+    "gru_residual_elman": (cells.stack(cells.gru(2, 3), cells.residual(cells.elman(3, 3))), 2),
+    "learned_stack": (
+        cells.stack(
+            cells.gru(2, 3, learned_h_0=True), cells.elman(3, 2, learned_h_0=True), cells.dense(2, 2)
+        ),
+        2,
+    ),
+}
+"""name -> (cell, input size)."""
+
+LEARNED = [name for name in CELLS if "learned" in name]
+FEW = ["elman_tanh", "lstm_dense", "gru_residual_elman", "learned_stack"]
+"""Cells that differ in kind, for tests that cost too much for all of them."""
+
+ESTIMATORS = {
+    "full": gradients.full,
+    **{f"chunked_{K}": partial(gradients.chunked, window=K) for K in (1, 3, 50)},
+    **{f"sliding_{K}": partial(gradients.sliding, window=K) for K in (1, 3, 50)},
+}
+"""name -> constructor(step, step_loss, **options)."""
+
+EPS_12 = 4000
+"""4000 eps is 0.9e-12 in float64: the bar that the gradients have to meet."""
+
+
+def cast(tree, dtype):
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+
+def make_params(cell, seed=0, dtype=jnp.float64, noise=0.1):
+    """The cell's own start plus noise in every leaf, so that no bias and no learned h_0 is zero."""
+    key, key_noise = jax.random.split(jax.random.key(seed))
+    leaves, structure = jax.tree.flatten(cell.init(key))
+    keys = jax.random.split(key_noise, len(leaves))
+    noisy = [
+        leaf + noise * jax.random.normal(k, leaf.shape, leaf.dtype)
+        for leaf, k in zip(leaves, keys, strict=True)
+    ]
+    return cast(jax.tree.unflatten(structure, noisy), dtype)
+
+
+def make_sequence(cell, input_size, T, seed=0, dtype=jnp.float64):
+    """(params, a random h_0, xs [T, d])."""
+    params = make_params(cell, seed, dtype)
+    rng = np.random.default_rng(seed + 1)
+    h_0 = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), dtype), cell.init_state(params))
+    return params, h_0, jnp.asarray(rng.normal(size=(T, input_size)), dtype)
+
+
+def make_batch(cell, input_size, B, T, seed=0, dtype=jnp.float64, weights=None):
+    """(params, random h_0 [B, ...], Batch of real targets)."""
+    params = make_params(cell, seed, dtype)
+    rng = np.random.default_rng(seed + 2)
+    h_0 = jax.tree.map(
+        lambda leaf: jnp.asarray(0.5 * rng.normal(size=leaf.shape), dtype), cell.initial_states(params, B)
+    )
+    x = jnp.zeros(input_size, dtype)
+    size = jax.eval_shape(lambda: cell.step(params, cell.init_state(params), x)[1]).shape
+    xs = jnp.asarray(rng.normal(size=(B, T, input_size)), dtype)
+    targets = jnp.asarray(rng.normal(size=(B, T, *size)), dtype)
+    return params, h_0, Batch(xs, targets, weights)
+
+
+def estimate(constructor, cell, params, h_0, batch, *, jit=True, **options):
+    """(GradientEstimate, carry) of one batch under the squared error."""
+    estimator = constructor(cell.step, squared_error, **options)
+
+    def run(params, h_0, batch):
+        return estimator.estimate(params, estimator.init(params, h_0), batch, jax.random.key(0))
+
+    return (jax.jit(run) if jit else run)(params, h_0, batch)
+
+
+def tolerance(dtype, factor):
+    """`factor` units of rounding in that dtype."""
+    return factor * float(jnp.finfo(dtype).eps)
+
+
+def assert_close(actual, expected, factor=100):
+    """Trees agree to `factor` eps of the coarser dtype, relative to the largest expected entry of each leaf.
+
+    Infinities must match exactly, and NaN agrees with nothing.
+    """
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for (path, a), b in zip(jax.tree.leaves_with_path(actual), jax.tree.leaves(expected), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        name = jax.tree_util.keystr(path)
+        assert a.shape == b.shape, f"{name}: shape {a.shape}, expected {b.shape}"
+        eps = max(tolerance(x.dtype, 1) for x in (a, b) if np.issubdtype(x.dtype, np.floating))
+        finite = np.isfinite(b)
+        assert np.array_equal(a[~finite], b[~finite]), f"{name}: {a}, expected {b}"
+        if not finite.any():
+            continue
+        error = np.abs(a[finite] - b[finite])
+        allowed = factor * eps * max(np.abs(b[finite]).max(), np.finfo(np.float64).tiny)
+        assert (error <= allowed).all(), f"{name}: off by {error.max():.3e}, allowed {allowed:.3e}"

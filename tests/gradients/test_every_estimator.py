@@ -1,0 +1,174 @@
+"""What every estimator must do, whichever it is. A new one joins `cases.ESTIMATORS` and inherits these."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+from cases import CELLS, EPS_12, ESTIMATORS, FEW, assert_close, cast, estimate, make_batch
+from oracles import brute_force_h_0_terms, brute_force_terms, loop_gradient, row
+
+from jaxrnn import Batch, unroll
+from jaxrnn.losses import squared_error
+
+B, T = 2, 7
+every_estimator = pytest.mark.parametrize("kind", ESTIMATORS)
+every_cell = pytest.mark.parametrize("name", CELLS)
+
+
+def window(kind):
+    return T if kind == "full" else int(kind.split("_")[1])
+
+
+def add(a, b):
+    return jax.tree.map(jnp.add, a, b)
+
+
+def lags_below(K, terms):
+    """Σ over t - k < K of terms [T, T, ...]."""
+    lag = jnp.arange(T)[:, None] - jnp.arange(T)[None, :]
+    keep = ((lag >= 0) & (lag < K)).astype(jnp.float64)
+    return jax.tree.map(lambda leaf: jnp.einsum("tk,tk...->...", keep, leaf), terms)
+
+
+@pytest.mark.parametrize("name", FEW)
+@every_estimator
+def test_estimate_equals_a_python_loop_or_the_brute_force_sum_of_its_terms(kind, name):
+    cell, d = CELLS[name]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    got, _ = estimate(ESTIMATORS[kind], cell, params, h_0, batch)
+    args = (cell.step, squared_error, params, h_0, batch)
+    cut = window(kind) if "chunked" in kind else None
+    loss, reference = loop_gradient(*args, cut=cut)
+    if "sliding" in kind:
+        reference = lags_below(window(kind), brute_force_terms(*args))
+    assert_close(got.loss, loss)
+    assert_close(got.grads, reference, EPS_12)
+
+
+@pytest.mark.parametrize("name", ["elman_learned_h_0", "learned_stack"])
+@every_estimator
+def test_learned_h_0_gets_its_gradient_through_init_state(kind, name):
+    cell, d = CELLS[name]
+    params, _, batch = make_batch(cell, d, B, T)
+    h_0 = cell.initial_states(params, B)
+    got, _ = estimate(ESTIMATORS[kind], cell, params, h_0, batch, init_state=cell.init_state)
+    args = (cell.step, squared_error, params, h_0, batch)
+    if "sliding" in kind:
+        # Lag t - 0 reaches h_0 where t < window.
+        kept = jax.tree.map(
+            lambda leaf: jnp.sum(leaf[:, : window(kind) - 1], axis=(0, 1)), brute_force_h_0_terms(*args)
+        )
+        _, pull = jax.vjp(cell.init_state, params)
+        reference = add(lags_below(window(kind), brute_force_terms(*args)), pull(kept)[0])
+    else:
+        cut = window(kind) if "chunked" in kind else None
+        _, reference = loop_gradient(*args, cut=cut, init_state=cell.init_state)
+    assert_close(got.grads, reference, EPS_12)
+
+
+@every_cell
+@pytest.mark.parametrize("kind", ["chunked_50", "sliding_50"])
+def test_a_window_as_long_as_the_sequence_gives_the_full_gradient(kind, name):
+    cell, d = CELLS[name]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    for options in ({}, {"init_state": cell.init_state}):
+        exact, h_T = estimate(ESTIMATORS["full"], cell, params, h_0, batch, **options)
+        got, carry = estimate(ESTIMATORS[kind], cell, params, h_0, batch, **options)
+        assert_close((got, carry), (exact, h_T), EPS_12)
+
+
+@every_estimator
+def test_carry_is_the_last_state_and_continues_the_sequence(kind):
+    cell, d = CELLS["lstm_dense"]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    _, carry = estimate(ESTIMATORS[kind], cell, params, h_0, batch)
+    for b in range(B):
+        assert_close(
+            row(carry, b), row(unroll(cell.step, params, row(h_0, b), batch.xs[b]).hs, T - 1)
+        )
+
+
+@pytest.mark.parametrize("K", [2, 3])
+def test_two_batches_with_a_carried_state_are_one_long_chunked_run(K):
+    cell, d = CELLS["gru_residual_elman"]
+    params, h_0, batch = make_batch(cell, d, B, 4 * K, weights=jnp.ones((B, 4 * K)))
+    halves = [jax.tree.map(lambda leaf, s=s: leaf[:, s], batch) for s in (slice(2 * K), slice(2 * K, None))]
+    long, h_T = estimate(ESTIMATORS["chunked_3"], cell, params, h_0, batch, window=K)
+    first, carry = estimate(ESTIMATORS["chunked_3"], cell, params, h_0, halves[0], window=K)
+    second, carry = estimate(ESTIMATORS["chunked_3"], cell, params, carry, halves[1], window=K)
+    assert_close((add(first, second), carry), (long, h_T), EPS_12)
+
+
+@every_estimator
+def test_no_gradient_flows_into_the_carried_state(kind):
+    cell, d = CELLS["elman_learned_h_0"]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    got, _ = estimate(ESTIMATORS[kind], cell, params, h_0, batch)
+    assert not jnp.any(got.grads["h_0"])
+
+
+@every_estimator
+def test_jit_changes_nothing_and_traces_once(kind):
+    cell, d = CELLS["lstm_dense"]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    estimator = ESTIMATORS[kind](cell.step, squared_error)
+    args = (params, estimator.init(params, h_0), batch)
+    chex.clear_trace_counter()
+    compiled = jax.jit(chex.assert_max_traces(estimator.estimate, n=1))
+    first, carry = compiled(*args, jax.random.key(0))
+    assert_close((first, carry), estimator.estimate(*args, jax.random.key(0)))
+    compiled(params, carry, batch, jax.random.key(1))
+
+
+@every_estimator
+def test_vmap_over_parameters_equals_one_by_one(kind):
+    cell, d = CELLS["elman_tanh"]
+    settings = [make_batch(cell, d, B, T, seed) for seed in (1, 2)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *settings)
+    batched = jax.vmap(lambda *args: estimate(ESTIMATORS[kind], cell, *args, jit=False))(*stacked)
+    for i, setting in enumerate(settings):
+        assert_close(row(batched, i), estimate(ESTIMATORS[kind], cell, *setting))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@every_estimator
+def test_every_result_keeps_the_dtype(kind, dtype):
+    cell, d = CELLS["lstm_dense"]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    single, carry = estimate(ESTIMATORS[kind], cell, *cast((params, h_0, batch), dtype))
+    assert {leaf.dtype for leaf in jax.tree.leaves((single, carry))} == {jnp.dtype(dtype)}
+    double, _ = estimate(ESTIMATORS[kind], cell, params, h_0, batch)
+    assert_close(single, double, 200)
+
+
+@every_estimator
+def test_a_single_step_and_a_single_sequence_are_a_batch(kind):
+    cell, d = CELLS["gru_learned_h_0"]
+    params, h_0, batch = make_batch(cell, d, 1, 1)
+    got, _ = estimate(ESTIMATORS[kind], cell, params, h_0, batch)
+    _, reference = loop_gradient(cell.step, squared_error, params, h_0, batch)
+    assert_close(got.grads, reference)
+
+
+@every_estimator
+def test_tokens_and_other_pytrees_travel_in_xs(kind):
+    """Integer inputs, a dict of inputs, and a step whose loss reads the parameters."""
+    cell, _ = CELLS["elman_tanh"]
+    params, h_0, _ = make_batch(cell, 3, B, T)
+
+    def step(params, h, x):
+        return cell.step(params, h, jax.nn.one_hot(x["token"], 3))
+
+    def step_loss(params, y, target):
+        return jnp.sum((y - target["value"]) ** 2) + 0.1 * jnp.sum(params["W_hh"] ** 2)
+
+    tokens = jnp.arange(B * T).reshape(B, T) % 3
+    batch = Batch({"token": tokens}, {"value": jnp.ones((B, T, 4))})
+    estimator = ESTIMATORS[kind](step, step_loss)
+    got, _ = estimator.estimate(params, estimator.init(params, h_0), batch, jax.random.key(0))
+    args = (step, step_loss, params, h_0, batch)
+    if "sliding" in kind:
+        reference = lags_below(window(kind), brute_force_terms(*args))
+    else:
+        _, reference = loop_gradient(*args, cut=window(kind) if "chunked" in kind else None)
+    assert_close(got.grads, reference, EPS_12)
