@@ -79,8 +79,8 @@ def _encode(node, path, arrays):
     if isinstance(node, tuple | list):
         return [type(node).__name__, children(enumerate(node))]
     raise TypeError(
-        f"results.save: {path or 'the result'} is a {type(node).__name__}; expected arrays, numbers, strings, "
-        "dicts, lists, tuples or NamedTuples."
+        f"results.save: {path or 'the result'} is a {type(node).__name__}; expected arrays, numbers, "
+        "strings, dicts, lists, tuples or NamedTuples."
     )
 
 

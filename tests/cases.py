@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn import Batch, cells, gradients
+from jaxrnn import Batch, cells, gradients, unroll
+from jaxrnn.jacobians import step_jacobians
 from jaxrnn.losses import squared_error
 
 CELLS = {
@@ -80,14 +81,25 @@ def make_batch(cell, input_size, B, T, seed=0, dtype=jnp.float64, weights=None):
     return params, h_0, Batch(xs, targets, weights)
 
 
-def estimate(constructor, cell, params, h_0, batch, *, jit=True, **options):
-    """(GradientEstimate, carry) of one batch under the squared error."""
+@partial(jax.jit, static_argnums=0)
+def run(cell, params, h_0, xs):
+    """The Trajectory; compiled once a cell and shape, for all tests together."""
+    return unroll(cell.step, params, h_0, xs)
+
+
+@partial(jax.jit, static_argnums=0)
+def run_jacobians(cell, params, h_0, xs):
+    """(Trajectory, step Jacobians)."""
+    trajectory = unroll(cell.step, params, h_0, xs)
+    return trajectory, step_jacobians(cell.step, params, trajectory)
+
+
+@partial(jax.jit, static_argnames=("constructor", "cell", "start", "window"))
+def estimate(constructor, cell, params, h_0, batch, *, start=False, window=None):
+    """(GradientEstimate, carry) of one batch under the squared error; `start` passes init_state."""
+    options = ({"init_state": cell.init_state} if start else {}) | ({"window": window} if window else {})
     estimator = constructor(cell.step, squared_error, **options)
-
-    def run(params, h_0, batch):
-        return estimator.estimate(params, estimator.init(params, h_0), batch, jax.random.key(0))
-
-    return (jax.jit(run) if jit else run)(params, h_0, batch)
+    return estimator.estimate(params, estimator.init(params, h_0), batch, jax.random.key(0))
 
 
 def tolerance(dtype, factor):

@@ -64,7 +64,7 @@ def compare(
     steps: int,
     key: Key,
     seeds: int = 3,
-    progress: bool = True,
+    progress: bool | str = True,
 ) -> Comparison:
     """Train one network under several truncation windows and full BPTT, and measure what each loses.
 
@@ -85,6 +85,8 @@ def compare(
     ------
     ValueError
         If a window is below 1.
+    KeyboardInterrupt
+        On Ctrl-C: windows trained for different numbers of steps cannot be compared.
 
     Notes
     -----
@@ -108,12 +110,21 @@ def compare(
     estimators = {str(w): truncation(cell.step, step_loss, window=w) for w in short}
     estimators["full"] = full(cell.step, step_loss)
 
-    results = {
-        label: train(
-            cell, estimator, optimizer, data, steps=steps, key=key_train, seeds=seeds, progress=progress
+    results = {}
+    for label, estimator in estimators.items():
+        title = f"{progress if isinstance(progress, str) else ''} window {label:>4}".strip()
+        results[label] = train(
+            cell,
+            estimator,
+            optimizer,
+            data,
+            steps=steps,
+            key=key_train,
+            seeds=seeds,
+            progress=title if progress else False,
         )
-        for label, estimator in estimators.items()
-    }
+        if results[label].interrupted:
+            raise KeyboardInterrupt(f"compare: stopped while training window {label}")
     params_of = {label: [result.seed(s) for s in range(seeds)] for label, result in results.items()}
 
     def estimate_on_batch(estimator):

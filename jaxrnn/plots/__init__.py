@@ -2,7 +2,7 @@
 
 from jaxrnn.plots.gradients import plot_gradient_by_lag, plot_saturation
 from jaxrnn.plots.jacobians import plot_norm_by_lag, plot_norms, plot_spectrum_fan
-from jaxrnn.plots.training import plot_loss_curves
+from jaxrnn.plots.truncation import plot_loss_curves, plot_window_error
 
 __all__ = [
     "plot_gradient_by_lag",
@@ -11,4 +11,5 @@ __all__ = [
     "plot_norms",
     "plot_saturation",
     "plot_spectrum_fan",
+    "plot_window_error",
 ]

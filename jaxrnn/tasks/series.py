@@ -130,7 +130,7 @@ def _numbers(rows, place, name, column):
             value = math.nan
         if not math.isfinite(value):
             raise ValueError(
-                f"tasks.series: {name}, line {line}: column {column!r} holds {cell!r}; expected a finite number."
+                f"tasks.series: {name}, line {line}: {column!r} holds {cell!r}; expected a finite number."
             )
         values.append(value)
     return np.array(values)

@@ -39,9 +39,9 @@ class History(NamedTuple):
         if bad.any():
             seed, step = np.argwhere(bad)[np.argwhere(bad)[:, 1].argmin()]
             raise _checks.NumericalError(
-                f"train: loss {self.loss[seed, step]} and gradient norm {self.grad_norm[seed, step]} at step "
-                f"{step + 1} of seed {seed}. Clip the gradient (optax.clip_by_global_norm) or lower the learning "
-                "rate."
+                f"train: loss {self.loss[seed, step]} and gradient norm {self.grad_norm[seed, step]} at "
+                f"step {step + 1} of seed {seed}. Clip the gradient (optax.clip_by_global_norm) or lower the "
+                "learning rate."
             )
         return self
 
@@ -72,7 +72,7 @@ def train(
     params: Params | None = None,
     stream: bool = False,
     chunk: int = 20,
-    progress: bool = True,
+    progress: bool | str = True,
 ) -> TrainResult:
     """Minimise a loss by ``θ ← θ - update(ĝ)`` with any estimator and any optax optimizer (E22).
 
@@ -91,7 +91,8 @@ def train(
     stream : whether a batch continues the sequences of the one before. By default every batch starts at
         ``cell.init_state(params)``; build the estimator with ``init_state=`` to train a learned h_0.
     chunk : steps a compiled call runs before the host sees the loss.
-    progress : whether to show a bar with loss and gradient norm, averaged over the seeds.
+    progress : whether to show a bar with loss and gradient norm, averaged over the seeds; a string is its
+        title.
 
     Returns
     -------
@@ -127,7 +128,12 @@ def train(
     programs = _Programs(_chunk_program(cell, estimator, optimizer, data, stream))
 
     state, rows, interrupted, seconds = start, [], False, [0.0]
-    bar = tqdm(total=steps, disable=not progress, unit="step", desc="training")
+    bar = tqdm(
+        total=steps,
+        disable=not progress,
+        unit="step",
+        desc=progress if isinstance(progress, str) else "training",
+    )
     try:
         for size, batches in chunks:
             numbers = jnp.arange(bar.n, bar.n + size)
@@ -165,7 +171,7 @@ def _fresh_carry(cell, estimator, params, batch):
 
 
 def _chunk_program(cell, estimator, optimizer, data, stream):
-    """(state, key, step numbers [K], batches [K] or None) -> (state, (loss [K], grad_norm [K])) of one seed."""
+    """(state, key, numbers [K], batches [K] or None) -> (state, (loss [K], grad_norm [K])), of one seed."""
 
     def one_step(state, key, number, batch):
         params, opt_state, carry = state

@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import assert_close, make_params, make_sequence
+from cases import assert_close, make_params, make_sequence, run, run_jacobians
 from oracles import elman_loop, gru_loop, lstm_loop, sigmoid
 
-from jaxrnn import cells, unroll
+from jaxrnn import cells
 from jaxrnn.cells import LSTMState, activations, initializers
-from jaxrnn.jacobians import step_jacobians
 
 
 def shapes(params):
@@ -20,7 +19,7 @@ def shapes(params):
 def test_elman_follows_e1(activation):
     cell = cells.elman(3, 4, activation=activation)
     params, h_0, xs = make_sequence(cell, 3, 7)
-    traj = unroll(cell.step, params, h_0, xs)
+    traj = run(cell, params, h_0, xs)
     assert_close(traj.hs, elman_loop(params, h_0, xs, activation))
     assert_close(traj.ys, traj.hs)
     assert shapes(params) == {"W_hx": (4, 3), "W_hh": (4, 4), "b_h": (4,)}
@@ -29,7 +28,7 @@ def test_elman_follows_e1(activation):
 def test_lstm_follows_e3_with_gates_i_f_g_o():
     cell = cells.lstm(2, 3)
     params, h_0, xs = make_sequence(cell, 2, 7)
-    traj = unroll(cell.step, params, h_0, xs)
+    traj = run(cell, params, h_0, xs)
     assert isinstance(traj.hs, LSTMState)
     assert_close(tuple(traj.hs), lstm_loop(params, *h_0, xs))
     assert_close(traj.ys, traj.hs.h)
@@ -39,7 +38,7 @@ def test_lstm_follows_e3_with_gates_i_f_g_o():
 def test_gru_follows_e4_with_gates_r_z_n():
     cell = cells.gru(2, 3)
     params, h_0, xs = make_sequence(cell, 2, 7)
-    traj = unroll(cell.step, params, h_0, xs)
+    traj = run(cell, params, h_0, xs)
     assert_close(traj.hs, gru_loop(params, h_0, xs))
     assert_close(traj.ys, traj.hs)
     assert shapes(params) == {"W_x": (9, 2), "W_h": (9, 3), "b": (9,), "b_hn": (3,)}
@@ -67,8 +66,7 @@ def test_residual_adds_the_identity_to_what_a_layer_passes_on():
 def test_elman_step_jacobian_is_the_slope_times_w_hh(activation):
     cell = cells.elman(3, 4, activation=activation)
     params, h_0, xs = make_sequence(cell, 3, 5)
-    traj = unroll(cell.step, params, h_0, xs)
-    js = step_jacobians(cell.step, params, traj)
+    traj, js = run_jacobians(cell, params, h_0, xs)
     z = traj.xs @ params["W_hx"].T + traj.h_tm1s @ params["W_hh"].T + params["b_h"][None]
     eps = 1e-6
     phi = activations.get(activation)
@@ -82,7 +80,7 @@ def test_lstm_without_recurrent_weights_keeps_memory_by_its_forget_gates():
     cell = cells.lstm(2, 3)
     params, h_0, xs = make_sequence(cell, 2, 6)
     params["W_h"] = jnp.zeros_like(params["W_h"])
-    js = step_jacobians(cell.step, params, unroll(cell.step, params, h_0, xs))
+    _, js = run_jacobians(cell, params, h_0, xs)
     forget = sigmoid(np.asarray(xs @ params["W_x"].T + params["b"][None])[:, 3:6])
     memory_path = np.linalg.multi_dot(np.asarray(js)[::-1])[3:, 3:]
     assert_close(memory_path, np.diag(np.prod(forget, axis=0)))
@@ -92,9 +90,9 @@ def test_gru_with_closed_update_gate_is_the_identity():
     cell = cells.gru(2, 3)
     params, h_0, xs = make_sequence(cell, 2, 4)
     params["b"] = params["b"].at[3:6].set(1e3)
-    traj = unroll(cell.step, params, h_0, xs)
+    traj, js = run_jacobians(cell, params, h_0, xs)
     assert_close(traj.hs, jnp.stack([h_0] * 4))
-    assert_close(step_jacobians(cell.step, params, traj), jnp.stack([jnp.eye(3)] * 4))
+    assert_close(js, jnp.stack([jnp.eye(3)] * 4))
 
 
 def test_forget_bias_and_learned_start_reach_the_parameters(key):

@@ -5,25 +5,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CELLS, LEARNED, assert_close, cast, make_params, make_sequence
+from cases import CELLS, LEARNED, assert_close, cast, make_params, make_sequence, run, run_jacobians
 from oracles import end_to_end_jacobian, row
 
 from jaxrnn import cells, unroll
-from jaxrnn.jacobians import product, step_jacobians
+from jaxrnn.jacobians import product
 
 every_cell = pytest.mark.parametrize("name", CELLS)
-
-
-def trajectory(cell, params, h_0, xs):
-    return unroll(cell.step, params, h_0, xs)
 
 
 @every_cell
 def test_unroll_equals_a_python_loop_over_the_steps(name):
     cell, d = CELLS[name]
     params, h_0, xs = make_sequence(cell, d, 5)
-    traj = unroll(cell.step, params, h_0, xs)
-    h = h_0
+    traj, h = run(cell, params, h_0, xs), h_0
     for t in range(5):
         assert_close(row(traj.h_tm1s, t), h)
         h, y = cell.step(params, h, xs[t])
@@ -35,8 +30,10 @@ def test_jit_changes_nothing_and_traces_once(name):
     cell, d = CELLS[name]
     params, h_0, xs = make_sequence(cell, d, 4)
     chex.clear_trace_counter()
-    compiled = jax.jit(chex.assert_max_traces(lambda *args: trajectory(cell, *args), n=1))
-    assert_close(compiled(params, h_0, xs), trajectory(cell, params, h_0, xs))
+    compiled = jax.jit(chex.assert_max_traces(lambda *args: unroll(cell.step, *args), n=1))
+    with jax.disable_jit():
+        eager = unroll(cell.step, params, h_0, xs)
+    assert_close(compiled(params, h_0, xs), eager)
     compiled(make_params(cell, seed=9), *make_sequence(cell, d, 4, seed=9)[1:])
 
 
@@ -46,9 +43,9 @@ def test_vmap_over_sequences_equals_one_by_one(name):
     params = make_params(cell)
     sequences = [make_sequence(cell, d, 3, seed)[1:] for seed in (1, 2)]
     h_0, xs = jax.tree.map(lambda *leaves: jnp.stack(leaves), *sequences)
-    batched = jax.vmap(lambda h, x: trajectory(cell, params, h, x))(h_0, xs)
+    batched = jax.vmap(lambda h, x: run(cell, params, h, x))(h_0, xs)
     for b, (h, x) in enumerate(sequences):
-        assert_close(row(batched, b), trajectory(cell, params, h, x))
+        assert_close(row(batched, b), run(cell, params, h, x))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64, jnp.bfloat16])
@@ -56,24 +53,23 @@ def test_vmap_over_sequences_equals_one_by_one(name):
 def test_every_result_keeps_the_dtype_of_the_parameters(name, dtype):
     cell, d = CELLS[name]
     params, _, xs = make_sequence(cell, d, 2, dtype=dtype)
-    traj = trajectory(cell, params, cell.init_state(params), xs)
-    js = step_jacobians(cell.step, params, traj)
-    assert {leaf.dtype for leaf in jax.tree.leaves((traj, js))} == {jnp.dtype(dtype)}
+    results = run_jacobians(cell, params, cell.init_state(params), xs)
+    assert {leaf.dtype for leaf in jax.tree.leaves(results)} == {jnp.dtype(dtype)}
 
 
 @every_cell
 def test_float32_follows_float64(name):
     cell, d = CELLS[name]
     params, h_0, xs = make_sequence(cell, d, 6)
-    single = trajectory(cell, *cast((params, h_0, xs), jnp.float32))
-    assert_close(single, trajectory(cell, params, h_0, xs), 50)
+    single = run(cell, *cast((params, h_0, xs), jnp.float32))
+    assert_close(single, run(cell, params, h_0, xs), 50)
 
 
 @every_cell
 def test_a_single_step_is_a_sequence(name):
     cell, d = CELLS[name]
     params, h_0, xs = make_sequence(cell, d, 1)
-    traj = trajectory(cell, params, h_0, xs)
+    traj = run(cell, params, h_0, xs)
     h_1, y_1 = cell.step(params, h_0, xs[0])
     assert_close((traj.hs, traj.ys), jax.tree.map(lambda leaf: leaf[None], (h_1, y_1)))
 
@@ -82,7 +78,7 @@ def test_a_single_step_is_a_sequence(name):
 def test_one_unit_is_a_network(make):
     cell = make(1, 1)
     params, h_0, xs = make_sequence(cell, 1, 3)
-    js = step_jacobians(cell.step, params, trajectory(cell, params, h_0, xs))
+    _, js = run_jacobians(cell, params, h_0, xs)
     n = 2 if make is cells.lstm else 1
     assert js.shape == (3, n, n)
     assert_close(js[2] @ js[1] @ js[0], end_to_end_jacobian(cell.step, params, h_0, xs))
@@ -92,11 +88,10 @@ def test_one_unit_is_a_network(make):
 def test_product_of_step_jacobians_equals_product_equals_jacrev_end_to_end(name):
     cell, d = CELLS[name]
     params, h_0, xs = make_sequence(cell, d, 30)
-    traj = trajectory(cell, params, h_0, xs)
-    js = np.asarray(jax.jit(lambda *args: step_jacobians(cell.step, *args))(params, traj))
+    traj, js = run_jacobians(cell, params, h_0, xs)
     definition = jax.jit(lambda *args: product(cell.step, *args, t=30, k=0))(params, traj)
     reference = end_to_end_jacobian(cell.step, params, h_0, xs)
-    chain = np.linalg.multi_dot(js[::-1])
+    chain = np.linalg.multi_dot(np.asarray(js)[::-1])
     np.testing.assert_allclose(chain, reference, rtol=0, atol=1e-10)
     np.testing.assert_allclose(definition, reference, rtol=0, atol=1e-10)
     scale = np.abs(reference).max()

@@ -1,14 +1,15 @@
-"""Loss curves: truncated against full BPTT."""
+"""What a truncation window loses: the error of its gradient, and its loss curve."""
 
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from jaxrnn.diagnosis import Comparison
 from jaxrnn.plots.style import CYCLE, axes, finite
 
-__all__ = ["plot_loss_curves"]
+__all__ = ["plot_loss_curves", "plot_window_error"]
 
 
 def plot_loss_curves(
@@ -51,6 +52,44 @@ def plot_loss_curves(
         ylabel="training loss" + (f" ({unit})" if unit else ""),
     )
     ax.legend(fontsize="small", title="window")
+    return ax
+
+
+def plot_window_error(
+    window_error: Float[np.ndarray, " T"],
+    *,
+    comparison: Comparison | None = None,
+    label: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """‖ĝ_K - g‖ / ‖g‖ against the window K: the line for a sliding window, points for chunks (E18).
+
+    Parameters
+    ----------
+    window_error : [T], such as ``Diagnosis.window_error``; row K - 1.
+    comparison : of `compare`; its windows are drawn as points with the range over the seeds.
+    label : a name for the legend; call again with the same `ax` to compare networks.
+    ax : axes to draw into.
+    """
+    ax = axes(ax)
+    color = CYCLE[sum(line.get_linestyle() == "-" for line in ax.lines) % len(CYCLE)]
+    error = finite(window_error)
+    name = f"{label}, " if label else ""
+    drawn = np.where(error > 0, error, np.nan)
+    ax.plot(np.arange(1, len(error) + 1), drawn, "-", color=color, label=f"{name}sliding window")
+    if comparison is not None:
+        rows = [i for i, window in enumerate(comparison.labels) if window != "full"]
+        windows = [int(comparison.labels[i]) for i in rows]
+        values = comparison.relative_error[rows]
+        middle = values.mean(axis=1)
+        spread = np.abs(np.stack([values.min(axis=1), values.max(axis=1)]) - middle)
+        ax.errorbar(
+            windows, middle, spread, fmt="o", color=color, markersize=4, label=f"{name}chunks of K steps"
+        )
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set(xlabel="window K (steps)", ylabel="relative error of the gradient")
+    ax.legend(fontsize="small")
     return ax
 
 

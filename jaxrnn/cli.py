@@ -1,0 +1,164 @@
+"""The command line: ``jaxrnn report``, ``jaxrnn spectra``, ``jaxrnn compare``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+__all__ = ["main"]
+
+# SciPy's BLAS, which serves JAX's small SVDs and QRs on CPU, is many times slower on several threads; it
+# reads this when it is loaded, at the first of them.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line and exit code 2, without the usage."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for bad input, 130 after Ctrl-C."""
+    parser = _build_parser()
+    options = parser.parse_args(arguments)
+    command = shlex.join(["jaxrnn", *(sys.argv[1:] if arguments is None else arguments)])
+    try:
+        return _run(options, command)
+    except (OSError, ValueError) as error:
+        print(f"jaxrnn {options.command}: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"jaxrnn {options.command}: interrupted; no report was written.", file=sys.stderr)
+        return 130
+
+
+def _run(options, command):
+    import jax
+
+    from jaxrnn import report
+
+    if options.x64:
+        jax.config.update("jax_enable_x64", True)
+    for name in options.cell:
+        if name not in report.CELLS:
+            raise ValueError(f"--cell {name!r} is unknown; expected some of {','.join(report.CELLS)}.")
+    task = _task(options)
+    settings = report.Settings(
+        hidden=options.hidden,
+        steps=options.steps,
+        seeds=options.seeds,
+        windows=options.windows,
+        seed=options.seed,
+        with_spectra=options.command in ("report", "spectra"),
+        with_comparison=options.command in ("report", "compare"),
+    )
+    print(f"{task.source}", file=sys.stderr)
+    tables = report.build(
+        task, options.cell, settings, options.out, command=command, progress=not options.quiet
+    )
+    print(tables)
+    print(f"Open {os.path.join(options.out, 'index.html')} in a browser.")
+    return 0
+
+
+def _task(options):
+    from jaxrnn import tasks
+
+    sizes = {"batch_size": options.batch}
+    if options.csv is not None or options.task == "series":
+        length = options.length or 30
+        return tasks.series(options.csv, column=options.column, length=length, **sizes)
+    return tasks.text(options.text, alphabet=options.alphabet, length=options.length or 100, **sizes)
+
+
+def _one_line(error):
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+def _build_parser():
+    parser = _Parser(prog="jaxrnn", description="Where does the gradient of a recurrent network go?")
+    parser.add_argument("--version", action="version", version=_versions())
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
+    for name, help_text, steps in (
+        ("report", "train, diagnose and compare; write everything", 300),
+        ("spectra", "Jacobian norms, spectra and the verdict only (--steps 0: untrained)", 300),
+        ("compare", "truncated against full BPTT only", 300),
+    ):
+        _add_options(commands.add_parser(name, help=help_text, description=help_text), steps)
+    return parser
+
+
+def _versions():
+    from importlib.metadata import version
+
+    import jaxrnn
+
+    return f"jaxrnn {jaxrnn.__version__}, jax {version('jax')}"
+
+
+def _add_options(parser, steps):
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument("--text", metavar="FILE", help="a UTF-8 text to model, character by character")
+    data.add_argument("--csv", metavar="FILE", help="a CSV file to forecast, with --column")
+    data.add_argument(
+        "--task",
+        choices=("text", "series"),
+        default="text",
+        help="built-in data: Python's reference, or prices",
+    )
+    parser.add_argument("--column", metavar="NAME", help="the column of --csv")
+    parser.add_argument(
+        "--alphabet", choices=("letters", "all"), default="letters", help="27 symbols, or all"
+    )
+    parser.add_argument("--cell", type=_names, default="elman,gru,lstm", help="default: %(default)s")
+    parser.add_argument(
+        "--hidden", type=_positive, default=64, help="units of the recurrent layer (%(default)s)"
+    )
+    parser.add_argument("--length", type=_positive, help="steps of a sequence (text 100, series 30)")
+    parser.add_argument("--batch", type=_positive, default=16, help="sequences of a batch (%(default)s)")
+    parser.add_argument(
+        "--windows", type=_windows, default="1,4,16,64,full", help="truncation windows (%(default)s)"
+    )
+    parser.add_argument("--steps", type=_count, default=steps, help="training steps (%(default)s)")
+    parser.add_argument("--seeds", type=_positive, default=2, help="runs, trained side by side (%(default)s)")
+    parser.add_argument("--seed", type=_count, default=0, help="where the random numbers start (%(default)s)")
+    parser.add_argument("--x64", action="store_true", help="compute in float64")
+    parser.add_argument("--out", metavar="DIR", default="jaxrnn-report", help="folder (%(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _names(text):
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _positive(text):
+    return _integer(text, 1)
+
+
+def _count(text):
+    return _integer(text, 0)
+
+
+def _integer(text, minimum):
+    try:
+        value = int(text)
+    except ValueError:
+        value = minimum - 1
+    if value < minimum:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {minimum}")
+    return value
+
+
+def _windows(text):
+    return tuple(None if part == "full" else _integer(part, 1) for part in _names(text))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

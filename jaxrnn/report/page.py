@@ -1,0 +1,139 @@
+"""The report as one HTML file that needs nothing else, and its table as text and CSV."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+from collections.abc import Sequence
+
+from jaxrnn.report.figures import Picture
+from jaxrnn.report.study import Study
+
+__all__ = ["csv_table", "page", "text_tables"]
+
+_WINDOW_COLUMNS = {
+    "cell": "cell",
+    "window": "window K",
+    "final_loss": "training loss",
+    "held_out_loss": "held-out loss",
+    "held_out_spread": "± over seeds",
+    "cosine": "cosine to exact",
+    "relative_error": "relative error",
+    "seconds_per_step": "s per step",
+    "memory_bytes": "memory (kB)",
+}
+_VERDICT_COLUMNS = {
+    "cell": "cell",
+    "verdict": "verdict",
+    "growth_rate": "growth (nats/step)",
+    "growth_rate_error": "± std. error",
+    "log10_norm_at_longest_lag": "log10 norm at lag T",
+    "horizon": "99 % horizon",
+    "lambda": "λ",
+    "gamma": "γ",
+    "saturated": "saturated",
+}
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
+img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+figure { margin: 0; } figcaption { font-size: 0.9rem; max-width: 60rem; }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.25rem 0.75rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+footer { margin-top: 3rem; font-size: 0.85rem; opacity: 0.8; overflow-wrap: anywhere; }
+"""
+
+
+def page(title: str, studies: Sequence[Study], pictures: Sequence[Picture], facts: dict[str, str]) -> str:
+    """The whole report; pictures are inside, and no other file or address is referred to."""
+    parts = [f"<h1>{html.escape(title)}</h1>"]
+    if studies[0].diagnosis:
+        parts.append("<h2>In short</h2>")
+        parts += [_verdict(s) for s in studies]
+    parts += [_html_table(header, rows) for header, rows in _tables(studies)]
+    for picture in pictures:
+        data = base64.b64encode(picture.png).decode()
+        parts.append(
+            f"<h2>{html.escape(picture.title)}</h2><figure>"
+            f'<img alt="{html.escape(picture.title)} {html.escape(picture.caption)}" '
+            f'src="data:image/png;base64,{data}"><figcaption>{html.escape(picture.caption)}</figcaption></figure>'
+        )
+    items = "<br>".join(f"{html.escape(name)}: {html.escape(value)}" for name, value in facts.items())
+    parts.append(f"<footer>{items}</footer>")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def text_tables(studies: Sequence[Study]) -> str:
+    """The tables for a terminal."""
+    blocks = []
+    for header, rows in _tables(studies):
+        lines = [header, *rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+        for line in lines:
+            cells = [line[0].ljust(widths[0])]
+            cells += [value.rjust(width) for value, width in zip(line[1:], widths[1:], strict=True)]
+            blocks.append("  ".join(cells).rstrip())
+        blocks.append("")
+    return "\n".join(blocks)
+
+
+def csv_table(studies: Sequence[Study]) -> str:
+    """Every row with every column, numbers in full."""
+    columns = {**_WINDOW_COLUMNS, **_VERDICT_COLUMNS}
+    rows = [row for s in studies for row in s.rows()]
+    present = [name for name in columns if any(name in row for row in rows)]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, present, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _tables(studies):
+    """(header, rows of strings), for the verdicts and for the windows."""
+    rows = [row for s in studies for row in s.rows()]
+    if studies[0].diagnosis:
+        verdicts = [row for row in rows if "verdict" in row]
+        yield (
+            list(_VERDICT_COLUMNS.values()),
+            [[_show(k, row[k]) for k in _VERDICT_COLUMNS] for row in verdicts],
+        )
+    if studies[0].comparison:
+        yield list(_WINDOW_COLUMNS.values()), [[_show(k, row[k]) for k in _WINDOW_COLUMNS] for row in rows]
+
+
+def _show(column, value):
+    if value == "":
+        return "–"
+    if isinstance(value, str | int) and column != "memory_bytes":
+        return str(value)
+    if column == "memory_bytes":
+        return f"{value / 1000:.0f}"
+    if column == "saturated":
+        return f"{value:.1%}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _verdict(study):
+    advice = "".join(f"<li>{html.escape(line)}</li>" for line in study.diagnosis.advice)
+    reason = html.escape(f"{study.diagnosis.verdict}: {study.diagnosis.reason}")
+    return f"<p><strong>{html.escape(study.cell)}</strong> — {reason}</p><ul>{advice}</ul>"
+
+
+def _html_table(header, rows):
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,0 +1,117 @@
+"""What a report is made of: one network a cell, trained, compared and diagnosed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from jaxrnn import cells, gradients
+from jaxrnn._checks import choice
+from jaxrnn.diagnosis import Comparison, Diagnosis, compare, diagnose
+from jaxrnn.tasks import Task
+from jaxrnn.training import train
+from jaxrnn.types import Cell
+
+__all__ = ["CELLS", "Settings", "Study", "build_cell", "study"]
+
+CELLS = {"elman": cells.elman, "gru": cells.gru, "lstm": cells.lstm}
+_LEARNING_RATE, _CLIP = 5e-3, 1.0
+
+
+class Settings(NamedTuple):
+    """What the command line chooses."""
+
+    hidden: int
+    steps: int
+    seeds: int
+    windows: tuple[int | None, ...]
+    seed: int
+    with_spectra: bool
+    with_comparison: bool
+
+
+class Study(NamedTuple):
+    """One cell's network: what truncation costs it, and where its gradient goes."""
+
+    cell: str
+    comparison: Comparison | None
+    diagnosis: Diagnosis | None
+
+    def rows(self) -> list[dict[str, float | str]]:
+        """Rows of the table, one a window; the diagnosis stands in that of full BPTT."""
+        rows = self.comparison.rows() if self.comparison else [{"window": "full"}]
+        if self.diagnosis:
+            rows[-1] |= _diagnosis_columns(self.diagnosis)
+        return [{"cell": self.cell} | row for row in rows]
+
+
+def build_cell(name: str, task: Task, hidden: int) -> Cell:
+    """The network of a report: one recurrent layer and a linear readout."""
+    choice("report", "cell", name, CELLS)
+    return cells.stack(CELLS[name](task.input_size, hidden), cells.dense(hidden, task.output_size))
+
+
+def study(name: str, task: Task, settings: Settings, *, progress: bool = True) -> Study:
+    """Train one cell on the task as the settings say, and measure it."""
+    cell = build_cell(name, task, settings.hidden)
+    key_train, key_held_out = jax.random.split(jax.random.key(settings.seed))
+    optimizer = optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(_LEARNING_RATE))
+    title = name if progress else False
+    comparison = None
+    if settings.with_comparison:
+        comparison = compare(
+            cell,
+            task.step_loss,
+            task.sample,
+            optimizer,
+            windows=settings.windows,
+            held_out=task.held_out,
+            steps=settings.steps,
+            seeds=settings.seeds,
+            key=key_train,
+            progress=title,
+        )
+        # The report keeps parameters and history, not what only further training would need.
+        comparison = comparison._replace(
+            results=tuple(r._replace(opt_state=None, carry=None) for r in comparison.results)
+        )
+        params = comparison.results[-1].seed()
+    elif settings.steps:
+        exact = gradients.full(cell.step, task.step_loss)
+        result = train(
+            cell, exact, optimizer, task.sample, steps=settings.steps, key=key_train, progress=title
+        )
+        if result.interrupted:
+            raise KeyboardInterrupt
+        params = result.seed()
+    else:
+        params = cell.init(key_train)
+    return Study(
+        name, comparison, _diagnose(name, cell, task, params, key_held_out) if settings.with_spectra else None
+    )
+
+
+def _diagnose(name, cell, task, params, key):
+    batch = task.held_out(key)
+    h_0 = cell.initial_states(params, len(jax.tree.leaves(batch.xs)[0]))
+    elman = {"W_hh": params[0]["W_hh"], "gamma": cells.activations.tanh.gamma} if name == "elman" else {}
+    return diagnose(cell.step, task.step_loss, params, h_0, batch, **elman)
+
+
+def _diagnosis_columns(diagnosis):
+    rates = diagnosis.growth_rates
+    return {
+        "verdict": diagnosis.verdict,
+        "growth_rate": float(np.median(rates.rates[:, 0])),
+        "growth_rate_error": float(np.median(rates.standard_error[:, 0])),
+        "log10_norm_at_longest_lag": float(diagnosis.norm_by_lag.median[-1] / np.log(10)),
+        "horizon": "" if diagnosis.horizon is None else diagnosis.horizon,
+        "lambda": "" if diagnosis.lam is None else diagnosis.lam,
+        "gamma": "" if diagnosis.gamma is None else diagnosis.gamma,
+        "saturated": max(
+            (s.fraction for s in diagnosis.saturation.values() if s.fraction is not None), default=""
+        ),
+    }
