@@ -39,7 +39,8 @@ def test_the_coarser_dtype_sets_the_tolerance():
         assert_close(np.ones(1) + 1e-7, np.ones(1))
 
 
-def test_type_checks_can_be_switched_off_and_are_back_on_afterwards(unchecked_types, request):
+@pytest.mark.usefixtures("unchecked_types")
+def test_type_checks_can_be_switched_off_and_are_back_on_afterwards(request):
     checked = bool(request.config.getoption("--jaxtyping-packages"))
     _pytree.tree_norm({"a": jnp.ones(2)})
     assert jaxtyping.config.jaxtyping_disable

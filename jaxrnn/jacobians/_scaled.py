@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-__all__ = ["LN2", "matmul", "normalise", "widen"]
+__all__ = ["LN2", "advance_row_sums", "matmul", "normalise", "widen"]
 
 LN2 = 0.6931471805599453
 
@@ -31,6 +31,19 @@ def normalise(
     return jnp.ldexp(A, (half - exponent)[..., None, None]), exponent
 
 
-def matmul(A: Float[Array, "*batch n m"], B: Float[Array, "*batch m p"]) -> Float[Array, "*batch n p"]:
+def matmul(A: Float[Array, "... n m"], B: Float[Array, "... m p"]) -> Float[Array, "... n p"]:
     """A B in full precision: accelerators round float32 operands to TF32 or bfloat16 by default."""
     return jnp.matmul(A, B, precision="highest")
+
+
+def advance_row_sums(
+    J: Float[Array, "n n"], support: Bool[Array, "n n"], a: Float[Array, "*batch n 1"]
+) -> tuple[Float[Array, "*batch n 1"], Int[Array, "*batch"]]:
+    """Row sums of ``|J_t|...|J_{k+1}|`` after the factor J, as `normalise`; zero only where they must be.
+
+    What underflows in a mantissa leaves a floor behind that is large enough to account for it, so that a
+    product counts as exactly zero only if the pattern `support` of nonzero entries says so.
+    """
+    floor = jnp.finfo(a.dtype).tiny / jnp.finfo(a.dtype).eps
+    reached = matmul(support.astype(a.dtype), (a > 0).astype(a.dtype)) > 0
+    return normalise(jnp.where(reached, jnp.maximum(matmul(jnp.abs(J), a), floor), 0.0))

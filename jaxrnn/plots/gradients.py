@@ -11,6 +11,9 @@ from jaxrnn.plots.style import CYCLE, axes, finite
 
 __all__ = ["plot_gradient_by_lag", "plot_saturation"]
 
+_FLOOR = 1e-8
+# Shares below this many per cent are not shown: they would squeeze the part that matters.
+
 
 def plot_gradient_by_lag(
     lag_profile: Float[np.ndarray, " T"],
@@ -45,6 +48,8 @@ def plot_gradient_by_lag(
     if horizon is not None:
         ax.axvline(horizon, color=color, linestyle="--", label=f"99 % within lag {horizon}")
     ax.set_yscale("log")
+    if np.nanmin(share, initial=1.0) < _FLOOR:
+        ax.set_ylim(bottom=_FLOOR)
     ax.set(xlabel="lag t − k (steps)", ylabel="share of the gradient's norm (%)")
     ax.legend(fontsize="small")
     return ax
@@ -53,7 +58,9 @@ def plot_gradient_by_lag(
 def plot_saturation(
     saturation: dict[str, Saturation], *, names: dict[str, str] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Histogram of the units' values, one line a state leaf, with the saturated share |h| > 0.95.
+    """Distribution of the units' values, one line a state leaf, with the saturated share |h| > 0.95.
+
+    The axis shows [-1, 1] if any leaf is bounded there; the range of an unbounded one is in the legend.
 
     Parameters
     ----------
@@ -64,11 +71,16 @@ def plot_saturation(
     ax = axes(ax)
     for path, leaf in saturation.items():
         color = CYCLE[sum(line.get_linestyle() == "-" for line in ax.lines) % len(CYCLE)]
-        share = 100 * np.asarray(leaf.counts) / max(np.sum(leaf.counts), 1)
-        note = "unbounded" if leaf.fraction is None else f"{leaf.fraction:.1%} saturated"
+        widths = np.diff(leaf.edges)
+        density = np.asarray(leaf.counts) / max(np.sum(leaf.counts), 1) / widths
+        note = f"from {leaf.edges[0]:.3g} to {leaf.edges[-1]:.3g}"
+        if leaf.fraction is not None:
+            note = f"{leaf.fraction:.1%} saturated"
         label = f"{(names or {}).get(path, path)}: {note}"
         centres = 0.5 * (leaf.edges[1:] + leaf.edges[:-1])
-        ax.plot(centres, share, "-", drawstyle="steps-mid", color=color, label=label)
-    ax.set(xlabel="value of a unit", ylabel="share of units and steps per bin (%)", ylim=(0, None))
+        ax.plot(centres, density, "-", drawstyle="steps-mid", color=color, label=label)
+    if any(leaf.fraction is not None for leaf in saturation.values()):
+        ax.set_xlim(-1.05, 1.05)
+    ax.set(xlabel="value of a unit", ylabel="density over units and steps (per unit value)", ylim=(0, None))
     ax.legend(fontsize="small")
     return ax

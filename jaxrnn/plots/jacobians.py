@@ -7,6 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, TwoSlopeNorm
+from matplotlib.ticker import FormatStrFormatter
 
 from jaxrnn.diagnosis import NormByLag
 from jaxrnn.jacobians import Norms, Spectrum
@@ -46,7 +47,11 @@ def plot_norms(result: Norms, *, log_bound_rate: float | None = None, ax: Axes |
     image = ax.imshow(
         decades, cmap="RdBu_r", norm=TwoSlopeNorm(0.0, low, high), origin="lower", interpolation="nearest"
     )
-    ax.figure.colorbar(image, ax=ax, label=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$")
+    bar = ax.figure.colorbar(image, ax=ax, label=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$")
+    # White is 0 and the two sides have scales of their own, so each needs its ticks.
+    bar.set_ticks([*np.linspace(low, 0, 4), *np.linspace(0, high, 3)[1:]])
+    bar.formatter = FormatStrFormatter("%+.1f")
+    bar.update_ticks()
     if log_bound_rate is not None:
         _bound_contours(ax, len(decades), to_log10(log_bound_rate))
     ax.set(xlabel="k (step of the earlier state)", ylabel="t (step of the later state)")
@@ -93,12 +98,22 @@ def plot_norm_by_lag(
         lags, finite(to_log10(result.low)), finite(to_log10(result.high)), color=color, alpha=0.2, linewidth=0
     )
     if log_bound_rate is not None:
-        bound = lags * to_log10(log_bound_rate)
-        ax.plot(lags, bound, "--", color=color, label=r"bound $(\gamma\lambda)^{t-k}$")
+        rate = to_log10(log_bound_rate)
+        name = rf"bound $(\gamma\lambda)^{{t-k}}$, {rate:+.2f} a step"
+        ax.plot(lags, lags * rate, "--", color=color, label=name)
+    _fit_to_bands(ax)
     ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
     ax.set(xlabel="lag t − k (steps)", ylabel=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$")
     ax.legend(fontsize="small")
     return ax
+
+
+def _fit_to_bands(ax):
+    """Leave room above the measured norms, but not for a bound that is dozens of decades away."""
+    ends = [band.get_datalim(ax.transData) for band in ax.collections]
+    low, high = min([0.0, *(end.y0 for end in ends)]), max([0.0, *(end.y1 for end in ends)])
+    room = max(0.4 * (high - low), 0.5)
+    ax.set_ylim(low - 0.2 * room, high + room)
 
 
 def plot_spectrum_fan(lags: Float[np.ndarray, " F"], result: Spectrum, *, ax: Axes | None = None) -> Axes:

@@ -11,6 +11,9 @@ from jaxrnn.plots.style import CYCLE, axes, finite
 
 __all__ = ["plot_loss_curves", "plot_window_error"]
 
+_FLOOR = 1e-8
+# Relative errors below this are beyond float32 and are not shown.
+
 
 def plot_loss_curves(
     result: Comparison,
@@ -88,6 +91,8 @@ def plot_window_error(
         )
     ax.set_xscale("log")
     ax.set_yscale("log")
+    if np.nanmin(drawn, initial=1.0) < _FLOOR:
+        ax.set_ylim(bottom=_FLOOR)
     ax.set(xlabel="window K (steps)", ylabel="relative error of the gradient")
     ax.legend(fontsize="small")
     return ax

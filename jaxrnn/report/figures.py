@@ -52,6 +52,11 @@ def _panels(rows, columns):
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def _single():
+    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
+    return figure, figure.subplots()
+
+
 def _bound_rate(diagnosis):
     if diagnosis.lam is None or diagnosis.gamma is None or diagnosis.lam * diagnosis.gamma <= 0:
         return None
@@ -59,8 +64,7 @@ def _bound_rate(diagnosis):
 
 
 def _norm_by_lag(studies):
-    figure, ((ax,),) = _panels(1, 1)
-    figure.set_size_inches(7.5, 4.6)
+    figure, ax = _single()
     for s in studies:
         plots.plot_norm_by_lag(
             s.diagnosis.norm_by_lag, label=s.cell, log_bound_rate=_bound_rate(s.diagnosis), ax=ax
@@ -80,20 +84,19 @@ def _heatmaps(studies):
         plots.plot_norms(first, log_bound_rate=_bound_rate(s.diagnosis), ax=ax)
         _head(ax, s.cell)
     caption = (
-        "Every pair (t, k) of one held-out sequence. Blue: the influence of step k on step t has decayed, red: "
-        "it has grown. Grey pairs could not be certified."
+        "Every pair (t, k) of one held-out sequence. Blue: the influence of step k on step t has decayed, "
+        "red: it has grown. Grey pairs could not be certified."
     )
     return _picture("norms", "Which step still feels which?", caption, figure)
 
 
 def _gradient_by_lag(studies):
-    figure, ((ax,),) = _panels(1, 1)
-    figure.set_size_inches(7.5, 4.6)
+    figure, ax = _single()
     for s in studies:
         plots.plot_gradient_by_lag(s.diagnosis.lag_profile, horizon=s.diagnosis.horizon, label=s.cell, ax=ax)
     caption = (
-        "The gradient of the loss split by the lag t−k, over the recurrent layer's parameters. Behind the dashed "
-        "line lies the last 1 % of its norm."
+        "The gradient of the loss split by the lag t−k, over the recurrent layer's parameters. Behind the "
+        "dashed line lies the last 1 % of its norm."
     )
     return _picture("gradient_by_lag", "How far back does the gradient reach?", caption, figure)
 
@@ -104,15 +107,14 @@ def _fans(studies):
         plots.plot_spectrum_fan(s.diagnosis.fan_lags, s.diagnosis.fan, ax=ax)
         _head(ax, s.cell)
     caption = (
-        "All singular values of ∂h_T/∂h_k that are certified, against the lag. The top line is the norm; how far "
-        "the others fall below it says how few directions of the state are remembered."
+        "All singular values of ∂h_T/∂h_k that are certified, against the lag. The top line is the norm; how "
+        "far the others fall below it says how few directions of the state are remembered."
     )
     return _picture("spectrum_fan", "How many directions survive?", caption, figure)
 
 
 def _saturation(studies):
-    figure, ((ax,),) = _panels(1, 1)
-    figure.set_size_inches(7.5, 4.6)
+    figure, ax = _single()
     leaves, names = {}, {}
     for s in studies:
         for path, leaf in s.diagnosis.saturation.items():
@@ -128,14 +130,14 @@ def _saturation(studies):
 
 
 def _window_error(studies):
-    figure, ((ax,),) = _panels(1, 1)
-    figure.set_size_inches(7.5, 4.6)
+    figure, ax = _single()
     for s in studies:
         error = s.diagnosis.window_error if s.diagnosis else np.zeros(0)
         plots.plot_window_error(error, comparison=s.comparison, label=s.cell, ax=ax)
     caption = (
-        "The distance between the truncated and the exact gradient, at the parameters that full BPTT ends at. "
-        "Chunks lose more than a sliding window of the same length, since losses at a chunk's start reach back less."
+        "The distance between the truncated and the exact gradient, at the parameters that full BPTT ends "
+        "at. Chunks lose more than a sliding window of the same length, since the losses at a chunk's start "
+        "reach back less."
     )
     return _picture("window_error", "What does truncation lose in the gradient?", caption, figure)
 
@@ -149,8 +151,8 @@ def _loss_curves(studies, task):
             )
             _head(ax, s.cell)
     caption = (
-        "The same networks from the same seeds on the same data. Above against steps, below against wall time of "
-        "this run, compilation left out. Lines are medians over the seeds, bands their range."
+        "The same networks from the same seeds on the same data. Above against steps, below against wall time "
+        "of this run, compilation left out. Lines are medians over the seeds, bands their range."
     )
     return _picture("loss", "What does truncation lose in training?", caption, figure)
 

@@ -34,7 +34,7 @@ def random_windows(
 
     def sample(key):
         starts = jax.random.randint(key, (batch_size, 1), 0, len(sequence) - length)
-        window = sequence[starts + jnp.arange(length + 1)]
+        window = sequence[starts + jnp.arange(length + 1)[None, :]]
         return window[:, :-1], window[:, 1:]
 
     return sample

@@ -1,0 +1,133 @@
+"""Growth rates against known exponents, the sum rule, and singular steps."""
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+
+from jaxrnn import NumericalError, unroll
+from jaxrnn.jacobians import growth_rates, step_jacobians
+
+compiled = jax.jit(growth_rates, static_argnames="k")
+
+
+def compute(js, k=None):
+    return jax.tree.map(np.asarray, compiled(js, k=k))
+
+
+def henon(_, h, x):
+    del x
+    return jnp.stack([1 - 1.4 * h[0] ** 2 + h[1], 0.3 * h[0]]), ()
+
+
+def logistic(_, h, x):
+    del x
+    return 4 * h * (1 - h), ()
+
+
+def cat(_, h, x):
+    del x
+    return jnp.mod(jnp.stack([2 * h[0] + h[1], h[0] + h[1]]), 1.0), ()
+
+
+def rates_of_map(step, start, T):
+    traj = jax.jit(lambda h: unroll(step, (), h, None, length=T))(jnp.asarray(start))
+    return compute(step_jacobians(step, (), traj))
+
+
+def test_henon_map_has_its_known_exponents_and_contracts_areas_by_its_constant():
+    result = rates_of_map(henon, [0.1, 0.1], 20_000)
+    np.testing.assert_allclose(result.rates, [0.4192, -1.6232], atol=0.01)
+    assert abs(result.rates[0] - 0.4192) < 5 * result.standard_error[0]
+    np.testing.assert_allclose([result.rates.sum(), result.log_abs_det_rate], np.log(0.3), rtol=1e-12)
+    assert np.all(result.certified)
+
+
+def test_logistic_map_at_four_doubles_its_errors_each_step():
+    result = rates_of_map(logistic, [0.3], 20_000)
+    np.testing.assert_allclose(result.rates, [np.log(2)], atol=0.01)
+
+
+def test_cat_map_has_the_logarithms_of_its_eigenvalues():
+    result = rates_of_map(cat, [0.1, 0.2], 2000)
+    golden = 2 * np.log((1 + np.sqrt(5)) / 2)
+    np.testing.assert_allclose(result.rates, [golden, -golden], atol=1e-3)
+    np.testing.assert_allclose(golden, 0.962424, atol=1e-6)
+
+
+def test_ginibre_products_have_newmans_exponents():
+    n, T = 4, 4000
+    js = jnp.asarray(np.random.default_rng(0).normal(size=(T, n, n)))
+    result = compute(js)
+    degrees = [(n - i) / 2 for i in range(n)]
+    exact = [0.5 * (np.log(2) + float(mpmath.digamma(a))) for a in degrees]
+    spread = [np.sqrt(float(mpmath.polygamma(1, a)) / 4 / T) for a in degrees]
+    z = (result.rates - exact) / spread
+    assert np.all(np.abs(z) < 4), z
+    assert np.all(
+        (result.standard_error > 0.6 * np.array(spread)) & (result.standard_error < 1.7 * np.array(spread))
+    )
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(jnp.float64, 1e-12), (jnp.float32, 1e-5)])
+def test_all_rates_add_up_to_the_mean_log_determinant(dtype, rtol):
+    js = jnp.asarray(np.random.default_rng(1).normal(size=(500, 5, 5)), dtype)
+    result = compute(js)
+    exact = np.mean(np.linalg.slogdet(np.asarray(js, np.float64))[1])
+    np.testing.assert_allclose([result.rates.sum(), result.log_abs_det_rate], exact, rtol=rtol)
+    assert np.all(result.certified)
+    assert result.rates.dtype == dtype
+
+
+def test_a_few_rates_are_the_largest_of_all():
+    js = jnp.asarray(np.random.default_rng(2).normal(size=(50, 4, 4)))
+    np.testing.assert_allclose(compute(js, 2).rates, compute(js).rates[:2], rtol=1e-12)
+    assert np.all(np.diff(compute(js).rates) <= 0)
+
+
+def test_constant_steps_grow_at_the_rates_of_their_eigenvalues():
+    js = jnp.asarray(np.broadcast_to(np.diag([0.5, 3.0, 1.0]), (10, 3, 3)))
+    np.testing.assert_allclose(compute(js).rates, np.log([3, 1, 0.5]), atol=1e-14)
+
+
+def test_a_singular_step_has_a_rate_of_minus_infinity():
+    js = jnp.asarray(np.broadcast_to(np.diag([2.0, 0.0]), (5, 2, 2)))
+    result = compute(js)
+    np.testing.assert_allclose(result.rates[0], np.log(2))
+    assert result.rates[1] == result.log_abs_det_rate == -np.inf
+    assert np.all(result.certified)
+
+
+def test_small_rates_survive_where_the_raw_product_underflows():
+    js = jnp.asarray(np.broadcast_to(1e-30 * np.eye(2), (3000, 2, 2)), jnp.float32)
+    np.testing.assert_allclose(compute(js).rates, -30 * np.log(10), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_step_is_flagged_and_never_a_number(bad):
+    js = jnp.asarray(np.random.default_rng(3).normal(size=(6, 2, 2))).at[3, 0, 0].set(bad)
+    result = compute(js)
+    assert np.all(np.isnan(result.rates)) and not np.any(result.certified)
+    with pytest.raises(NumericalError, match="growth_rates: a step Jacobian is not finite"):
+        result.raise_if_bad()
+
+
+def test_one_step_gives_rates_without_a_standard_error():
+    result = compute(jnp.asarray([[[0.5]]]))
+    np.testing.assert_allclose(result.rates, [np.log(0.5)])
+    assert np.all(result.standard_error == np.inf)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_no_step_has_no_rate():
+    with pytest.raises(ValueError, match="growth_rates: js has T = 0 steps"):
+        growth_rates(jnp.zeros((0, 2, 2)))
+
+
+def test_vmap_equals_one_by_one():
+    js = jnp.asarray(np.random.default_rng(4).normal(size=(2, 9, 3, 3)))
+    batched = jax.vmap(growth_rates)(js)
+    for b in range(2):
+        np.testing.assert_allclose(batched.rates[b], compute(js[b]).rates, rtol=1e-12)
+        np.testing.assert_allclose(batched.standard_error[b], compute(js[b]).standard_error, rtol=1e-9)

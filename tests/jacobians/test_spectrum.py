@@ -1,0 +1,130 @@
+"""All singular values of a product: right where certified, flagged where rounding has spoilt them."""
+
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+from cases import CELLS, make_sequence, run_jacobians
+
+from jaxrnn import NumericalError
+from jaxrnn.jacobians import norms, spectrum
+
+compiled = jax.jit(spectrum, static_argnums=(1, 2))
+
+
+def compute(js, t=None, k=0):
+    return jax.tree.map(np.asarray, compiled(js, t, k))
+
+
+def exact_spectrum(js):
+    """ln σ of js[-1]···js[0] by mpmath's SVD at 200 digits."""
+    with mpmath.workdps(200):
+        P = mpmath.eye(js.shape[1])
+        for J in np.asarray(js, np.float64):
+            P = mpmath.matrix(J.tolist()) * P
+        sigma = mpmath.svd_r(P, compute_uv=False)
+        return np.array([float(mpmath.log(s)) if s > mpmath.mpf(10) ** -150 else -np.inf for s in sigma])
+
+
+def assert_certified_values_are_right(result, exact):
+    for got, error, certified, truth in zip(*result, exact, strict=True):
+        if certified:
+            assert got == truth or abs(float(got) - truth) <= float(error), (got, truth, error)
+
+
+@pytest.mark.parametrize("name", ["elman_tanh", "lstm", "gru"])
+def test_spectrum_of_a_network_agrees_with_mpmath(name):
+    cell, d = CELLS[name]
+    _, js = run_jacobians(cell, *make_sequence(cell, d, 6))
+    result, exact = compute(js, 5, 1), exact_spectrum(js[1:5])
+    np.testing.assert_allclose(result.log_sigma, exact, atol=1e-11)
+    assert np.all(result.certified)
+    assert np.all(np.diff(result.log_sigma) <= 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_certified_value_is_outside_its_error_bound(dtype):
+    rng = np.random.default_rng(5)
+    certified = []
+    for i in range(25):
+        js = rng.normal(size=(10, 3, 3))
+        if i % 3 == 1:
+            js[:, :, 2] *= 1e-3
+        if i % 3 == 2:
+            js = js * 10.0 ** rng.integers(-3, 3, size=(10, 3, 1))
+        js = js.astype(dtype)
+        result = compute(jnp.asarray(js))
+        assert_certified_values_are_right(result, exact_spectrum(js))
+        certified.append(result.certified)
+    certified = np.array(certified)
+    assert np.all(certified[:, 0]), "the largest value of a random product is well determined"
+    assert 0.3 < certified.mean() < 1
+
+
+@pytest.mark.parametrize(("T", "known"), [(2, 3), (20, 1)])
+def test_graded_diagonal_chain_is_known_down_to_eps_and_flagged_below(T, known):
+    J = np.diag([1.0, 0.1, 0.01])
+    js = jnp.asarray(np.broadcast_to(J, (T, 3, 3)), jnp.float32)
+    result = compute(js)
+    exact = -T * np.log(10) * np.arange(3)
+    np.testing.assert_allclose(result.log_sigma[:known], exact[:known], atol=1e-3)
+    np.testing.assert_array_equal(result.certified, np.arange(3) < known)
+    if known < 3:
+        with pytest.raises(NumericalError, match="spectrum: 2 of 3 singular values"):
+            result.raise_if_bad()
+    else:
+        result.raise_if_bad()
+
+
+def test_largest_value_is_the_norm_also_where_the_raw_product_underflows():
+    js = jnp.asarray(0.3 * np.random.default_rng(1).normal(size=(400, 3, 3)), jnp.float32)
+    log_norm = norms(js).log_norm[400, 0]
+    result = compute(js)
+    assert result.log_sigma[0] < -150
+    np.testing.assert_allclose(result.log_sigma[0], log_norm, rtol=1e-5)
+    assert not result.certified[-1]
+
+
+def test_all_values_of_an_orthogonal_chain_are_one():
+    Q = np.linalg.qr(np.random.default_rng(2).normal(size=(5, 5)))[0]
+    result = compute(jnp.asarray(np.broadcast_to(Q, (50, 5, 5))))
+    np.testing.assert_allclose(result.log_sigma, 0, atol=1e-12)
+    assert np.all(result.certified)
+
+
+def test_a_product_that_must_be_zero_is_certified_and_one_that_came_out_zero_is_not():
+    nilpotent = jnp.asarray(np.broadcast_to(np.diag([1.0], 1), (2, 2, 2)))
+    result = compute(nilpotent)
+    assert np.all(result.log_sigma == -np.inf) and np.all(result.certified)
+
+    tiny = jnp.asarray([np.diag([1, 1e-30, 0]), np.diag([0, 1e-30, 1])], jnp.float32)
+    result = compute(tiny)
+    exact = np.array([-60 * np.log(10), -np.inf, -np.inf])
+    assert_certified_values_are_right(result, exact)
+
+
+def test_equal_ends_give_the_identity_and_the_pair_selects_the_segment():
+    js = jnp.asarray(np.random.default_rng(3).normal(size=(4, 2, 2)))
+    for t in range(5):
+        np.testing.assert_array_equal(compute(js, t, t).log_sigma, [0, 0])
+    np.testing.assert_allclose(
+        compute(js, 3, 2).log_sigma, np.log(np.linalg.svd(js[2], compute_uv=False)), atol=1e-14
+    )
+    np.testing.assert_array_equal(compute(js, 4, 0).log_sigma, compute(js).log_sigma)
+
+
+def test_a_bad_step_inside_the_pair_flags_every_value_and_outside_none():
+    js = jnp.asarray(np.random.default_rng(4).normal(size=(4, 2, 2))).at[3, 0, 0].set(jnp.nan)
+    bad, good = compute(js), compute(js, 3)
+    assert np.all(np.isnan(bad.log_sigma)) and not np.any(bad.certified)
+    assert np.all(np.isfinite(good.log_sigma)) and np.all(good.certified)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_vmap_equals_one_by_one_and_keeps_the_dtype(dtype):
+    js = jnp.asarray(np.random.default_rng(6).normal(size=(2, 3, 2, 2)), dtype)
+    batched = jax.vmap(spectrum)(js)
+    assert batched.log_sigma.dtype == (jnp.float64 if dtype == jnp.float64 else jnp.float32)
+    for b in range(2):
+        np.testing.assert_allclose(batched.log_sigma[b], compute(js[b]).log_sigma, atol=1e-5)
