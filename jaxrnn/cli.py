@@ -47,6 +47,10 @@ def _run(options, command):
     for name in options.cell:
         if name not in report.CELLS:
             raise ValueError(f"--cell {name!r} is unknown; expected some of {','.join(report.CELLS)}.")
+    if options.column is not None and options.csv is None:
+        raise ValueError("--column needs --csv FILE.")
+    if options.command != "spectra" and options.steps == 0:
+        raise ValueError("--steps 0 trains nothing to compare; only `jaxrnn spectra` takes it.")
     task = _task(options)
     settings = report.Settings(
         hidden=options.hidden,
@@ -57,7 +61,6 @@ def _run(options, command):
         with_spectra=options.command in ("report", "spectra"),
         with_comparison=options.command in ("report", "compare"),
     )
-    print(f"{task.source}", file=sys.stderr)
     tables = report.build(
         task, options.cell, settings, options.out, command=command, progress=not options.quiet
     )
@@ -128,14 +131,18 @@ def _add_options(parser, steps):
     )
     parser.add_argument("--steps", type=_count, default=steps, help="training steps (%(default)s)")
     parser.add_argument("--seeds", type=_positive, default=2, help="runs, trained side by side (%(default)s)")
-    parser.add_argument("--seed", type=_count, default=0, help="where the random numbers start (%(default)s)")
+    parser.add_argument("--seed", type=_seed, default=0, help="where the random numbers start (%(default)s)")
     parser.add_argument("--x64", action="store_true", help="compute in float64")
     parser.add_argument("--out", metavar="DIR", default="jaxrnn-report", help="folder (%(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def _names(text):
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """The names between commas, each once."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return names
 
 
 def _positive(text):
@@ -146,13 +153,19 @@ def _count(text):
     return _integer(text, 0)
 
 
-def _integer(text, minimum):
+def _seed(text):
+    return _integer(text, 0, 2**32 - 1)
+
+
+def _integer(text, minimum, maximum=None):
     try:
         value = int(text)
     except ValueError:
         value = minimum - 1
     if value < minimum:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {minimum}")
+    if maximum is not None and value > maximum:
+        raise argparse.ArgumentTypeError(f"{text!r} is larger than {maximum}")
     return value
 
 

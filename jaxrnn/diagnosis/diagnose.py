@@ -197,12 +197,11 @@ def _measure(step, step_loss, params, h_0, batch, fan_lags, sequences):
 
 
 def _by_lag(parts):
-    """The lag profile and the window error, over the leaves with terms beyond lag 0, or else over all."""
+    """The lag profile over the leaves with terms beyond lag 0 (or else all), and the window error over all."""
     leaves = jax.tree.leaves(parts.by_lag)
     recurrent = [jnp.any(leaf[1:] != 0) for leaf in leaves]
     keep = [mask | ~jnp.any(jnp.array(recurrent)) for mask in recurrent]
-    leaves = [jnp.where(mask, leaf, 0) for mask, leaf in zip(keep, leaves, strict=True)]
-    profile = jax.vmap(tree_norm)(leaves)
+    profile = jax.vmap(tree_norm)([jnp.where(mask, leaf, 0) for mask, leaf in zip(keep, leaves, strict=True)])
     # Σ_{s>=K} for K = 1..T, summed from the far end so that nothing cancels.
     missing = [jnp.cumsum(leaf[::-1], axis=0)[::-1] for leaf in leaves]
     total = tree_norm([leaf[0] for leaf in missing])

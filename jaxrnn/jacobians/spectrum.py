@@ -80,7 +80,10 @@ def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spe
     t, k = _checks.pair("jacobians.spectrum", T if t is None else t, k, T)
     js = _scaled.widen(js)[k:t]
     finite = jnp.all(jnp.isfinite(js))
-    js, exponents = _scaled.normalise(jnp.where(jnp.isfinite(js), js, 0))
+    js = jnp.where(jnp.isfinite(js), js, 0)
+    nonzero = js != 0
+    js, exponents = _scaled.normalise(js)
+    flushed = jnp.any(nonzero & (js == 0))
 
     eye = jnp.eye(n, dtype=js.dtype)
     rotation, _ = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (n, n), js.dtype))
@@ -92,6 +95,9 @@ def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spe
 
     log_sigma = replicates[0]
     error = _SAFETY * (_spread(replicates) + (t - k) * n * jnp.finfo(js.dtype).eps)
+    # The replicates share the rounding of the logarithm, and entries that one step's scale flushed to zero.
+    error += 2 * jnp.finfo(js.dtype).eps * jnp.where(jnp.isfinite(log_sigma), jnp.abs(log_sigma), 0)
+    error = jnp.where(flushed & (log_sigma == -jnp.inf), jnp.inf, error)
     log_sigma = jnp.where(finite, log_sigma, jnp.nan)
     log_error = jnp.where(finite, error, jnp.inf).astype(js.dtype)
     return Spectrum(log_sigma, log_error, log_error < CERTIFIED_BELOW)

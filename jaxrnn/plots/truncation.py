@@ -79,18 +79,24 @@ def plot_window_error(
     error = finite(window_error)
     name = f"{label}, " if label else ""
     drawn = np.where(error > 0, error, np.nan)
-    ax.plot(np.arange(1, len(error) + 1), drawn, "-", color=color, label=f"{name}sliding window")
+    # An empty line has no legend entry, but moves on to the next colour.
+    title = f"{name}sliding window" if error.size else None
+    ax.plot(np.arange(1, len(error) + 1), drawn, "-", color=color, label=title)
+    positive = bool((drawn > 0).any())
     if comparison is not None:
         rows = [i for i, window in enumerate(comparison.labels) if window != "full"]
         windows = [int(comparison.labels[i]) for i in rows]
         values = comparison.relative_error[rows]
+        positive = positive or bool((values > 0).any())
         middle = values.mean(axis=1)
         spread = np.abs(np.stack([values.min(axis=1), values.max(axis=1)]) - middle)
         ax.errorbar(
             windows, middle, spread, fmt="o", color=color, markersize=4, label=f"{name}chunks of K steps"
         )
     ax.set_xscale("log")
-    ax.set_yscale("log")
+    # matplotlib refuses a logarithmic axis without a positive value.
+    if positive or ax.get_yscale() == "log":
+        ax.set_yscale("log")
     if np.nanmin(drawn, initial=1.0) < _FLOOR:
         ax.set_ylim(bottom=_FLOOR)
     ax.set(xlabel="window K (steps)", ylabel="relative error of the gradient")

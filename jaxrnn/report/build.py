@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def build(
         If the folder cannot be written. A report is written whole or not at all.
     """
     with all_or_nothing(Path(folder)) as draft:
+        if progress:
+            print(task.source, file=sys.stderr)
         studies = [study(name, task, settings, progress=progress) for name in cell_names]
         facts = _facts(task, command)
         pictures = list(draw(studies, task))

@@ -97,8 +97,9 @@ def study(name: str, task: Task, settings: Settings, *, progress: bool = True) -
 def _diagnose(name, cell, task, params, key):
     batch = task.held_out(key)
     h_0 = cell.initial_states(params, len(jax.tree.leaves(batch.xs)[0]))
-    elman = {"W_hh": params[0]["W_hh"], "gamma": cells.activations.tanh.gamma} if name == "elman" else {}
-    return diagnose(cell.step, task.step_loss, params, h_0, batch, **elman)
+    # Only the Elman cell has the bound (γλ)^lag of E14.
+    W_hh, gamma = (params[0]["W_hh"], cells.activations.tanh.gamma) if name == "elman" else (None, None)
+    return diagnose(cell.step, task.step_loss, params, h_0, batch, W_hh=W_hh, gamma=gamma)
 
 
 def _diagnosis_columns(diagnosis):

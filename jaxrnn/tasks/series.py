@@ -113,6 +113,10 @@ def _read_csv(path, column):
     header = [name.strip() for name in rows[0][1]]
     if column is None and len(header) == 1:
         column = header[0]
+    if column is None:
+        raise ValueError(
+            f"tasks.series: {path.name} has the columns {', '.join(header)}; choose one with column=."
+        )
     if column not in header:
         raise ValueError(
             f"tasks.series: {path.name} has no column {column!r}; its columns are {', '.join(header)}."

@@ -46,44 +46,50 @@ def test_spectrum_of_a_network_agrees_with_mpmath(name):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_no_certified_value_is_outside_its_error_bound(dtype):
     rng = np.random.default_rng(5)
-    certified = []
-    for i in range(25):
+    chains = []
+    for i in range(40):
         js = rng.normal(size=(10, 3, 3))
-        if i % 3 == 1:
+        if i % 4 == 1:
             js[:, :, 2] *= 1e-3
-        if i % 3 == 2:
+        if i % 4 == 2:
             js = js * 10.0 ** rng.integers(-3, 3, size=(10, 3, 1))
-        js = js.astype(dtype)
-        result = compute(jnp.asarray(js))
-        assert_certified_values_are_right(result, exact_spectrum(js))
-        certified.append(result.certified)
-    certified = np.array(certified)
+        if i % 4 == 3:
+            js = np.triu(js) + 30 * np.triu(np.ones((3, 3)), 1)
+        chains.append(js.astype(dtype))
+    results = jax.tree.map(np.asarray, jax.jit(jax.vmap(spectrum))(jnp.asarray(np.stack(chains))))
+    for i, chain in enumerate(chains):
+        assert_certified_values_are_right(jax.tree.map(lambda x, i=i: x[i], results), exact_spectrum(chain))
+    certified = results.certified
     assert np.all(certified[:, 0]), "the largest value of a random product is well determined"
-    assert 0.3 < certified.mean() < 1
+    assert certified.mean() > 0.6
+    if dtype == np.float32:
+        assert not certified.all(), "triangular products amplify rounding: some value must be flagged"
 
 
-@pytest.mark.parametrize(("T", "known"), [(2, 3), (20, 1)])
-def test_graded_diagonal_chain_is_known_down_to_eps_and_flagged_below(T, known):
-    J = np.diag([1.0, 0.1, 0.01])
-    js = jnp.asarray(np.broadcast_to(J, (T, 3, 3)), jnp.float32)
+@pytest.mark.parametrize("T", [2, 20, 200])
+def test_graded_diagonal_chain_is_known_however_small(T):
+    js = jnp.asarray(np.broadcast_to(np.diag([1.0, 0.25, 2.0**-10]), (T, 3, 3)), jnp.float32)
     result = compute(js)
-    exact = -T * np.log(10) * np.arange(3)
-    np.testing.assert_allclose(result.log_sigma[:known], exact[:known], atol=1e-3)
-    np.testing.assert_array_equal(result.certified, np.arange(3) < known)
-    if known < 3:
-        with pytest.raises(NumericalError, match="spectrum: 2 of 3 singular values"):
-            result.raise_if_bad()
-    else:
-        result.raise_if_bad()
+    np.testing.assert_allclose(result.log_sigma, -T * np.log(2) * np.array([0, 2, 10]), rtol=1e-6)
+    result.raise_if_bad()
 
 
 def test_largest_value_is_the_norm_also_where_the_raw_product_underflows():
     js = jnp.asarray(0.3 * np.random.default_rng(1).normal(size=(400, 3, 3)), jnp.float32)
-    log_norm = norms(js).log_norm[400, 0]
     result = compute(js)
     assert result.log_sigma[0] < -150
-    np.testing.assert_allclose(result.log_sigma[0], log_norm, rtol=1e-5)
-    assert not result.certified[-1]
+    np.testing.assert_allclose(result.log_sigma[0], norms(js).log_norm[400, 0], rtol=1e-5)
+    # All values add up to the log determinant, which needs no product.
+    np.testing.assert_allclose(
+        result.log_sigma.sum(), np.linalg.slogdet(np.asarray(js, np.float64))[1].sum(), rtol=1e-4
+    )
+
+
+def test_an_entry_that_one_steps_scale_flushes_is_not_certified_as_zero():
+    result = compute(jnp.asarray([np.diag([1e30, 1e-30])], jnp.float32))
+    assert_certified_values_are_right(result, np.array([30, -30]) * np.log(10))
+    with pytest.raises(NumericalError, match="spectrum: 1 of 2 singular values"):
+        result.raise_if_bad()
 
 
 def test_all_values_of_an_orthogonal_chain_are_one():

@@ -1,0 +1,66 @@
+# Every target makes its own virtual environment: with uv if it is there, else with venv and pip.
+PYTHON ?= python3
+VENV ?= .venv
+# Versions that are known to work together; `make test CONSTRAINTS=` takes the newest instead.
+CONSTRAINTS ?= constraints.txt
+BIN := $(VENV)/bin
+PIN := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install -q --disable-pip-version-check)
+# One BLAS thread: JAX's small SVDs and QRs are many times slower on several.
+export OPENBLAS_NUM_THREADS ?= 1
+export MPLBACKEND ?= agg
+
+.PHONY: help report test doctest lint format bench notebooks docs clean
+
+help:
+	@echo "make report     train, measure and draw: report/index.html"
+	@echo "make test       the test suite and the doctests"
+	@echo "make lint       style, types"
+	@echo "make notebooks  run the notebooks"
+	@echo "make docs       the documentation: docs/_build/html/index.html"
+	@echo "make bench      the benchmarks: a dated table in benchmarks/results/"
+
+report: $(VENV)/.with-nothing
+	$(BIN)/jaxrnn report --out report
+
+test: $(VENV)/.with-test doctest
+	$(BIN)/python -m pytest -n auto --jaxtyping-packages=jaxrnn,beartype.beartype tests
+
+# Without the tests' settings, as a user would type them.
+doctest: $(VENV)/.with-test
+	$(BIN)/python -m pytest --doctest-modules jaxrnn
+
+lint: $(VENV)/.with-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/ty check --python $(BIN)/python jaxrnn
+
+format: $(VENV)/.with-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: $(VENV)/.with-notebooks
+	$(BIN)/python tools/run_notebooks.py
+
+docs: $(VENV)/.with-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+bench: $(VENV)/.with-nothing
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist report docs/_build .pytest_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "jaxrnn needs Python 3.11 or newer; set PYTHON=/path/to/python3"; exit 1; }
+	$(if $(UV),$(UV) venv -q --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
+
+$(VENV)/.with-nothing: $(BIN)/python pyproject.toml $(CONSTRAINTS)
+	$(INSTALL) $(PIN) -e .
+	@touch $@
+
+$(VENV)/.with-%: $(BIN)/python pyproject.toml $(CONSTRAINTS)
+	$(INSTALL) $(PIN) -e '.[$*]'
+	@touch $@
