@@ -6,6 +6,7 @@ import importlib
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 __all__ = ["load", "save"]
 
 _STRUCTURE = "__structure__"
+_RESERVED = {_STRUCTURE, "file", "args", "allow_pickle"}
+# The last three are arguments of numpy.savez itself.
 
 
 def save(path: str | Path, result: Any) -> None:
@@ -24,7 +27,7 @@ def save(path: str | Path, result: Any) -> None:
     Raises
     ------
     TypeError
-        If the tree holds anything else.
+        If the tree holds anything else, such as a key that is not a string or a bfloat16 array.
 
     Example
     -------
@@ -37,7 +40,7 @@ def save(path: str | Path, result: Any) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     structure = _encode(result, "", arrays)
-    np.savez_compressed(path, **{_STRUCTURE: np.array(json.dumps(structure))}, **arrays)  # ty: ignore
+    np.savez_compressed(_npz(path), **{_STRUCTURE: np.array(json.dumps(structure))}, **arrays)  # ty: ignore
 
 
 def load(path: str | Path) -> Any:
@@ -48,10 +51,24 @@ def load(path: str | Path) -> Any:
     ValueError
         If the file was not written by `save`.
     """
-    with np.load(path, allow_pickle=False) as file:
+    path = _npz(path)
+    foreign = ValueError(f"results.load: {path.name} was not written by jaxrnn's save.")
+    try:
+        file = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise foreign from error
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise foreign
+    with file:
         if _STRUCTURE not in file:
-            raise ValueError(f"results.load: {Path(path).name} was not written by jaxrnn's save.")
+            raise foreign
         return _decode(json.loads(str(file[_STRUCTURE])), file)
+
+
+def _npz(path):
+    """The path with the ending .npz, which numpy.savez would add by itself."""
+    path = Path(path)
+    return path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
 
 
 def _encode(node, path, arrays):
@@ -59,10 +76,15 @@ def _encode(node, path, arrays):
     if node is None or isinstance(node, bool | int | float | str):
         return ["value", node]
     if isinstance(node, jax.Array | np.ndarray | np.generic):
-        name = path or "array"
-        while name in arrays:
+        name, array = path or "array", np.asarray(node)
+        if array.dtype.kind not in "biufcSU":
+            raise TypeError(
+                f"results.save: {name} has dtype {array.dtype}, which .npz files cannot hold; convert it, "
+                "such as to float32."
+            )
+        while name in arrays or name in _RESERVED:
             name += "_"
-        arrays[name] = np.asarray(node)
+        arrays[name] = array
         return ["array", name]
 
     def children(items):
@@ -71,7 +93,7 @@ def _encode(node, path, arrays):
             for name, child in items
         }
 
-    if isinstance(node, dict):
+    if isinstance(node, dict) and all(isinstance(name, str) for name in node):
         return ["dict", children(node.items())]
     if isinstance(node, tuple) and hasattr(node, "_fields"):
         kind = type(node)
@@ -80,7 +102,7 @@ def _encode(node, path, arrays):
         return [type(node).__name__, children(enumerate(node))]
     raise TypeError(
         f"results.save: {path or 'the result'} is a {type(node).__name__}; expected arrays, numbers, "
-        "strings, dicts, lists, tuples or NamedTuples."
+        "strings, lists, tuples, NamedTuples or dicts with strings as keys."
     )
 
 
@@ -96,7 +118,10 @@ def _decode(structure, arrays):
     if kind in ("tuple", "list"):
         return {"tuple": tuple, "list": list}[kind](children.values())
     module, _, name = kind.partition(":")
-    # Only the library's own result types are looked up: a file never names code to import.
-    if not module.startswith("jaxrnn."):
+    # Only the library's own result types are looked up: a file never names code to run.
+    if not module.startswith("jaxrnn.") or module.endswith("__main__"):
         return tuple(children.values())
-    return getattr(importlib.import_module(module), name)(**children)
+    result_type = getattr(importlib.import_module(module), name, None)
+    if not (isinstance(result_type, type) and issubclass(result_type, tuple)):
+        raise ValueError(f"results.load: {kind} is no result type of this version of jaxrnn.")
+    return result_type(**children)

@@ -38,12 +38,11 @@ xs = jax.random.normal(jax.random.key(1), (80, 3))  # one sequence of T = 80 ste
 trajectory = jr.unroll(cell.step, params, cell.init_state(params), xs)
 js = jr.jacobians.step_jacobians(cell.step, params, trajectory)  # [80, 32, 32]
 norms = jr.jacobians.norms(js)  # ln of the norm at [t, k]
-jr.plots.plot_norms(norms);
-
+jr.plots.plot_norms(norms)
 # %% [markdown]
 # Row $t$, column $k$: how strongly step $k$ is still felt at step $t$. White is a norm of 1, blue has decayed.
-# The recurrent matrix starts orthogonal, so that the matrix alone keeps every length; what decays is due to
-# the slope of tanh. The library computes in nats; the picture shows decimal logarithms.
+# The recurrent matrix starts orthogonal and keeps every length, so all decay is due to
+# the slope of tanh: 20 nats, or 8.6 decades, over 80 steps. The library computes in nats; pictures show decimal logarithms.
 #
 # Three checks before we trust it. The step Jacobian is the formula of the lecture,
 # $J_t = \mathrm{diag}(1 - h_t^2)\, W_{hh}$ (E11). The table agrees with the definition, automatic
@@ -80,8 +79,8 @@ assert np.all(norms.log_norm[pairs] <= middle[pairs] + 1e-4)
 bound = jr.jacobians.norm_bound(params["W_hh"], lags, gamma=jr.cells.activations.tanh.gamma)
 assert np.all(middle[pairs] <= bound[pairs[0] - pairs[1]] + 1e-4)
 
-check("ln ‖∂h_T/∂h_0‖₂ (nats)", norms.log_norm[T, 0], -9.8, 0.15)
-check("share of certified pairs", jnp.mean(norms.certified), 1, 0)
+check("ln ‖∂h_T/∂h_0‖₂ (nats)", norms.log_norm[T, 0], -19.9, 0.2)
+assert np.all(norms.certified)
 
 # %% [markdown]
 # ## 2. What one step can do: the slope of the activation (E13)
@@ -144,17 +143,16 @@ for gain, (low, median, high), color in zip(gains, by_lag, colors, strict=True):
     ax.plot(lags, bound * to_log10, "--", color=color, linewidth=0.9)
 ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
 ax.set(xlabel="lag t − k (steps)", ylabel=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$", ylim=(-24, 12))
-ax.legend(title="gain g", fontsize="small", ncols=2, loc="lower left");
-
+ax.legend(title="gain g", fontsize="small", ncols=2, loc="lower left")
 # %% [markdown]
-# At $g = 0.5$ the norm loses 0.31 decades a step and at $g = 1$ still 0.07; at $g = 2$ it grows. The bound
+# At $g = 0.5$ the norm loses 0.36 decades a step and at $g = 1$ still 0.11; at $g = 2$ it grows. The bound
 # (dashed) is far above: $\gamma\lambda < 1$ is *sufficient* for vanishing, $\gamma\lambda > 1$ is *necessary* for
 # exploding but not sufficient. Here $\gamma\lambda$ exceeds 1 already at $g = 0.75$, where the gradient vanishes.
 
 # %%
 decades_per_step = {g: float(q[1, -1] * to_log10 / T) for g, q in zip(gains, by_lag, strict=True)}
-check("decades per step at g = 0.5", decades_per_step[0.5], -0.31, 0.02)
-check("decades per step at g = 1", decades_per_step[1.0], -0.07, 0.02)
+check("decades per step at g = 0.5", decades_per_step[0.5], -0.36, 0.02)
+check("decades per step at g = 1", decades_per_step[1.0], -0.11, 0.02)
 assert decades_per_step[2.0] > 0
 check("λ at g = 0.75", 0.75 * jnp.linalg.norm(G, 2), 1.4, 0.1)
 
@@ -185,19 +183,21 @@ _, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 for i in range(n):
     left.plot(sweep, spectra.log_sigma[:, i] * to_log10, ".-", color=colors[i], markersize=3, linewidth=0.8)
 left.axhline(0, color="0.4", linewidth=0.9, linestyle=":")
-left.set(xlabel="gain g", ylabel=r"$\log_{10}\,\sigma_i(\partial h_T/\partial h_{T-20})$")
+left.set(xlabel="gain g", ylabel=r"$\log_{10}\,\sigma_i(\partial h_T/\partial h_{T-20})$", ylim=(-16, 3))
 right.step(sweep, growing, where="mid", color="k")
-right.set(xlabel="gain g", ylabel="directions that grow over 20 steps", ylim=(-0.2, None))
+right.set(xlabel="gain g", ylabel="directions that grow over 20 steps", yticks=range(6))
 for gain in (0.5, 1.0, 2.0):
     print(f"g = {gain}: {growing[np.isclose(sweep, gain)][0]} of {n} directions grow")
 
 # %% [markdown]
-# No direction grows up to $g = 1$; at $g = 2$ a handful of the 32 do, while most are still forgotten. Exploding
-# and vanishing are no alternatives: one product does both, in different directions.
+# No direction grows up to $g = 1.25$; at $g = 2$ three of the 32 do, while most are still forgotten. Exploding
+# and vanishing are no alternatives: one product does both, in different directions. More gain also means more
+# saturation, which is why the smallest values fall again (the last ones lie below the picture).
 
 # %%
-assert np.all(growing[sweep <= 1.0] == 0)
-assert 3 <= growing[-1] <= 12
+assert np.all(growing[sweep <= 1.25] == 0)
+check("growing directions at g = 2", growing[-1], 3, 0)
+assert spectra.log_sigma[-1, -1] < spectra.log_sigma[0, -1]
 
 # %% [markdown]
 # The same as a fan against the lag: a fan that closes at one line is a network with few directions of memory.
@@ -222,7 +222,8 @@ for ax, gain in zip(axes, (0.5, 1.0, 2.0), strict=True):
     js = step_jacobians(cell, params | {"W_hh": gain * G}, sequences[0])
     jr.plots.plot_spectrum_fan(fan_lags, fan(js, fan_lags), ax=ax)
     ax.set_title(f"gain {gain:g}")
-
+    ax.label_outer()
+axes[0].set_ylim(-60, 5)
 # %% [markdown]
 # ## 5. Growth rates: autonomous and driven networks
 #
@@ -292,17 +293,20 @@ for sigma, label, color in ((0.0, "autonomous", "#0072B2"), (0.5, "driven, σ = 
     rates[sigma] = rate.mean(axis=1)
     # The error in time of one network, and the spread over networks, whichever is larger.
     bar = np.maximum(error.max(axis=1), rate.std(axis=1, ddof=1)) / np.sqrt(networks)
-    ax.errorbar(measured_gains, rates[sigma], 2 * bar, fmt="o", markersize=4, capsize=3, color=color, label=label)
+    ax.errorbar(
+        measured_gains, rates[sigma], 2 * bar, fmt="o", markersize=4, capsize=3, color=color, label=label
+    )
     ax.plot(curve_gains, [mean_field_rate(g, sigma) for g in curve_gains], "-", color=color, linewidth=1)
 ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
 ax.set(xlabel="gain g", ylabel=r"largest growth rate $\lambda_1$ (nats per step)")
-ax.legend(title=f"{networks} networks of {N} units, ±2 s.e.\nlines: infinitely many units", fontsize="small");
+ax.legend(title=f"{networks} networks of {N} units, ±2 s.e.\nlines: infinitely many units", fontsize="small")
 
 # %% [markdown]
-# Without input the crossing is at $g = 1$. White noise of standard deviation 0.5 moves it to $g = 1.33$: at
-# $g = 1.25$ the driven network forgets its initial state, so its gradient vanishes, although the
-# same network left alone is chaotic in the limit of many units. An analysis without the inputs would mislead.
-# Near the crossing a network of 200 units deviates from the limit, and networks differ; away from it they agree.
+# Without input the crossing is at $g = 1$. White noise of standard deviation 0.5 moves it to $g = 1.55$: at
+# $g = 1.25$ the driven network forgets its initial state at 0.12 nats a step, and its gradient vanishes, while a
+# large network left alone is chaotic. A diagnosis without the inputs would mislead. Driven networks of 200 units
+# agree with the limit of many units within 0.03; without input, finite networks deviate more, and just above
+# $g = 1$ many settle into a fixed point or a cycle with $\lambda_1 \le 0$ instead of chaos.
 
 
 # %%
@@ -314,9 +318,10 @@ def crossing(sigma, low=0.9, high=2.0):
     return middle
 
 
-check("mean-field crossing, driven", crossing(0.5), 1.33, 0.01)
+check("mean-field crossing, driven", crossing(0.5), 1.55, 0.01)
 assert np.sign(rates[0.0][measured_gains == 0.75]) < 0 < np.sign(rates[0.0][measured_gains == 1.75])
-check("measured λ_1 at g = 0.5, autonomous; the limit is ln 0.5", rates[0.0][0], np.log(0.5), 0.03)
+check("measured λ_1 at g = 0.5, autonomous; the limit is ln 0.5", rates[0.0][0], np.log(0.5), 0.06)
+check("measured λ_1 at g = 1.25, driven", rates[0.5][measured_gains == 1.25].item(), -0.12, 0.02)
 driven_limit = [mean_field_rate(g, 0.5) for g in measured_gains]
 check("largest deviation from the limit, driven", np.max(np.abs(rates[0.5] - driven_limit)), 0, 0.03)
 assert rates[0.5][measured_gains == 1.25] < 0 < mean_field_rate(1.25, 0.0)
@@ -325,8 +330,9 @@ assert rates[0.5][measured_gains == 1.25] < 0 < mean_field_rate(1.25, 0.0)
 # ## 6. Gates, for contrast
 #
 # The LSTM's memory obeys $c_t = f_t \odot c_{t-1} + i_t \odot g_t$, so its Jacobian contains $\mathrm{diag}(f_t)$; the GRU's
-# contains $\mathrm{diag}(z_t)$ (E16). How much that helps depends on the bias of the gate: with the usual forget
-# bias of 1, $f \approx \sigma(1) = 0.73$, and the memory is gone after some tens of steps. A bias of 5 keeps it.
+# contains $\mathrm{diag}(z_t)$ (E16). How much that helps depends on the bias of the gate. A forget bias of 1
+# ($\sigma(1) = 0.73$) slows the decay, and an untrained GRU with biases 0 decays *faster* than the vanilla network
+# of gain 1. With a bias of 5 ($\sigma(5) = 0.993$) both keep their past; the norm of the LSTM even grows.
 
 # %%
 xs = sequences[0]
@@ -364,17 +370,18 @@ for name, decades in at_end.items():
 
 # %%
 assert step_jacobians(lstm, gated["LSTM, forget bias 1"][1], xs).shape == (T, 2 * n, 2 * n)
-check("σ(1)", jax.nn.sigmoid(1.0), 0.73, 0.005)
-assert at_end["LSTM, forget bias 5"] > -1 > at_end["LSTM, forget bias 1"]
-assert at_end["GRU, update bias 5"] > -1 > at_end["GRU"]
+check("σ(1)", sigmoid(1.0), 0.73, 0.005)
+check("σ(5)", sigmoid(5.0), 0.993, 0.0005)
+assert at_end["GRU"] < at_end["Elman, g = 1"] < at_end["LSTM, forget bias 1"] < -2
+assert -1 < at_end["GRU, update bias 5"] < 0 < at_end["LSTM, forget bias 5"]
 
 # %% [markdown]
 # ## 7. Why logarithms: the raw product underflows
 #
-# At $g = 0.5$ a product of float32 matrices is exactly zero after about 150 steps, and says nothing
-# from there on. `norms` keeps every product as a mantissa and an integer exponent, so that nothing underflows, and comes with an
-# error bound; a pair whose bound is below 0.23 nats (a tenth of a decade) is `certified`. NumPy's float64 reaches
-# 308 decades and serves as the reference here.
+# At $g = 0.5$ a product of float32 matrices is exactly zero after about 120 steps, and says nothing
+# from there on. `norms` keeps every product as a mantissa and an integer exponent, so that nothing underflows, and
+# comes with an error bound; a pair whose bound is below 0.23 nats (a tenth of a decade) is `certified`. NumPy's
+# float64 reaches down to 1e-308 and serves as the reference here.
 
 # %%
 long = jax.random.normal(key_x, (200, d))
@@ -387,21 +394,40 @@ for J in np.asarray(long_js):
     raw_norms.append((np.linalg.norm(raw32.astype(np.float64), 2), np.linalg.norm(raw64, 2)))
 raw_norms = np.array(raw_norms)
 first_zero = 1 + int(np.argmax(raw_norms[:, 0] == 0))
-check("first step at which the float32 product is exactly zero", first_zero, 150, 10)
-check("ln ‖∂h_200/∂h_0‖₂ of norms, float32 (nats)", scaled.log_norm[200, 0], -140, 5)
+check("first step at which the float32 product is exactly zero", first_zero, 120, 8)
+check("ln ‖∂h_200/∂h_0‖₂ of norms, float32 (nats)", scaled.log_norm[200, 0], -171, 3)
 deviation = np.abs(scaled.log_norm[1:, 0] - np.log(raw_norms[:, 1]))
 assert np.all(deviation <= scaled.log_error[1:, 0]) and np.all(scaled.certified[1:, 0])
 check("largest deviation from float64 (nats)", np.max(deviation), 0, 1e-3)
 
 _, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
 long_lags = np.arange(1, 201)
-ax.plot(long_lags, scaled.log_norm[1:, 0] * to_log10, color="#0072B2", linewidth=3, alpha=0.5, label="norms, float32")
+ax.plot(
+    long_lags,
+    scaled.log_norm[1:, 0] * to_log10,
+    color="#0072B2",
+    linewidth=3,
+    alpha=0.5,
+    label="norms, float32",
+)
 ax.plot(long_lags, np.log10(raw_norms[:, 1]), "k--", linewidth=1, label="raw product, float64")
 alive = raw_norms[:, 0] > 0
-ax.plot(long_lags[alive], np.log10(raw_norms[alive, 0]), color="#D55E00", linewidth=1.2, label="raw product, float32")
-ax.plot(first_zero, np.log10(raw_norms[alive, 0][-1]), "x", color="#D55E00", label=f"exactly 0 from step {first_zero}")
+ax.plot(
+    long_lags[alive],
+    np.log10(raw_norms[alive, 0]),
+    color="#D55E00",
+    linewidth=1.2,
+    label="raw product, float32",
+)
+ax.plot(
+    first_zero,
+    np.log10(raw_norms[alive, 0][-1]),
+    "x",
+    color="#D55E00",
+    label=f"exactly 0 from step {first_zero}",
+)
 ax.set(xlabel="step t", ylabel=r"$\log_{10}\,\|\partial h_t/\partial h_0\|_2$")
-ax.legend(fontsize="small");
+ax.legend(fontsize="small")
 
 # %% [markdown]
 # ## What to try next

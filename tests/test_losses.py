@@ -79,7 +79,9 @@ def test_gradient_is_prediction_minus_target(name):
 def test_large_outputs_neither_overflow_nor_lose_the_loss(name):
     """Where the formula of the notes takes the logarithm of 0."""
     target = jnp.array(1) if name == "softmax_cross_entropy" else jnp.array([0.0, 1.0])
-    value, grad = jax.value_and_grad(getattr(losses, name), argnums=1)(None, jnp.array([800.0, -800.0]), target)
+    value, grad = jax.value_and_grad(getattr(losses, name), argnums=1)(
+        None, jnp.array([800.0, -800.0]), target
+    )
     assert value == 1600
     assert np.isfinite(grad).all()
 

@@ -25,7 +25,9 @@ def run(path: Path, out: Path) -> bool:
     """Whether the notebook runs through; its executed copy is written either way."""
     notebook = jupytext.read(path)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(STRICT))
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": ROOT}})
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": ROOT}}
+    )
     began = time.perf_counter()
     try:
         client.execute()

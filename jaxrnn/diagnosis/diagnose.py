@@ -82,6 +82,13 @@ class Diagnosis(NamedTuple):
     """‖Σ_{s<K} - g‖ / ‖g‖ for the windows K = 1..T: what a sliding window loses (E18)."""
     saturation: dict[str, Saturation]
 
+    @property
+    def log_bound_rate(self) -> float | None:
+        """``ln(γλ)``, the slope of the bound (γλ)^lag of E14 in nats per step; None without λ and γ."""
+        if not self.lam or not self.gamma:
+            return None
+        return log(self.lam * self.gamma)
+
     def __str__(self) -> str:
         """Verdict, reason and advice, for a terminal."""
         return "\n".join([f"{self.verdict}: {self.reason}", *(f"  - {line}" for line in self.advice)])
@@ -197,7 +204,7 @@ def _measure(step, step_loss, params, h_0, batch, fan_lags, sequences):
 
 
 def _by_lag(parts):
-    """The lag profile over the leaves with terms beyond lag 0 (or else all), and the window error over all."""
+    """The lag profile over the leaves with terms beyond lag 0, or else all; the window error over all."""
     leaves = jax.tree.leaves(parts.by_lag)
     recurrent = [jnp.any(leaf[1:] != 0) for leaf in leaves]
     keep = [mask | ~jnp.any(jnp.array(recurrent)) for mask in recurrent]

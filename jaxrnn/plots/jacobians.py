@@ -133,7 +133,13 @@ def plot_spectrum_fan(lags: Float[np.ndarray, " F"], result: Spectrum, *, ax: Ax
     colors = ScalarMappable(norm=LogNorm(1, max(n, 2)), cmap="viridis_r")
     for i in range(n):
         ax.plot(
-            lags, decades[:, i], "-", marker=".", markersize=3, linewidth=0.8, color=colors.to_rgba(np.array(i + 1.0))
+            lags,
+            decades[:, i],
+            "-",
+            marker=".",
+            markersize=3,
+            linewidth=0.8,
+            color=colors.to_rgba(np.array(i + 1.0)),
         )
     ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
     ax.figure.colorbar(colors, ax=ax, label="index i of the singular value")

@@ -57,17 +57,11 @@ def _single():
     return figure, figure.subplots()
 
 
-def _bound_rate(diagnosis):
-    if diagnosis.lam is None or diagnosis.gamma is None or diagnosis.lam * diagnosis.gamma <= 0:
-        return None
-    return float(np.log(diagnosis.lam * diagnosis.gamma))
-
-
 def _norm_by_lag(studies):
     figure, ax = _single()
     for s in studies:
         plots.plot_norm_by_lag(
-            s.diagnosis.norm_by_lag, label=s.cell, log_bound_rate=_bound_rate(s.diagnosis), ax=ax
+            s.diagnosis.norm_by_lag, label=s.cell, log_bound_rate=s.diagnosis.log_bound_rate, ax=ax
         )
     caption = (
         "Median over all pairs of steps and sequences, with a band from 10 % to 90 %. A falling line is a "
@@ -81,7 +75,7 @@ def _heatmaps(studies):
     figure, (row,) = _panels(1, len(studies))
     for ax, s in zip(row, studies, strict=True):
         first = jax.tree.map(lambda table: table[0], s.diagnosis.norms)
-        plots.plot_norms(first, log_bound_rate=_bound_rate(s.diagnosis), ax=ax)
+        plots.plot_norms(first, log_bound_rate=s.diagnosis.log_bound_rate, ax=ax)
         _head(ax, s.cell)
     caption = (
         "Every pair (t, k) of one held-out sequence. Blue: the influence of step k on step t has decayed, "
@@ -151,8 +145,8 @@ def _loss_curves(studies, task):
             )
             _head(ax, s.cell)
     caption = (
-        "The same networks from the same seeds on the same data. Above against steps, below against wall time "
-        "of this run, compilation left out. Lines are medians over the seeds, bands their range."
+        "The same networks from the same seeds on the same data. Above against steps, below against wall "
+        "time of this run, compilation left out. Lines are medians over the seeds, bands their range."
     )
     return _picture("loss", "What does truncation lose in training?", caption, figure)
 

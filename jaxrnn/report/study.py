@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 import jax
@@ -58,40 +59,51 @@ def study(name: str, task: Task, settings: Settings, *, progress: bool = True) -
     """Train one cell on the task as the settings say, and measure it."""
     cell = build_cell(name, task, settings.hidden)
     key_train, key_held_out = jax.random.split(jax.random.key(settings.seed))
-    optimizer = optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(_LEARNING_RATE))
     title = name if progress else False
-    comparison = None
+    comparison = diagnosis = None
     if settings.with_comparison:
-        comparison = compare(
-            cell,
-            task.step_loss,
-            task.sample,
-            optimizer,
-            windows=settings.windows,
-            held_out=task.held_out,
-            steps=settings.steps,
-            seeds=settings.seeds,
-            key=key_train,
-            progress=title,
-        )
-        # The report keeps parameters and history, not what only further training would need.
-        comparison = comparison._replace(
-            results=tuple(r._replace(opt_state=None, carry=None) for r in comparison.results)
-        )
+        comparison = _compare(cell, task, settings, key_train, title)
         params = comparison.results[-1].seed()
-    elif settings.steps:
-        exact = gradients.full(cell.step, task.step_loss)
-        result = train(
-            cell, exact, optimizer, task.sample, steps=settings.steps, key=key_train, progress=title
-        )
-        if result.interrupted:
-            raise KeyboardInterrupt
-        params = result.seed()
     else:
-        params = cell.init(key_train)
-    return Study(
-        name, comparison, _diagnose(name, cell, task, params, key_held_out) if settings.with_spectra else None
+        params = _train_exactly(cell, task, settings, key_train, title)
+    if settings.with_spectra:
+        if progress:
+            print(f"{name} diagnosis", file=sys.stderr)
+        diagnosis = _diagnose(name, cell, task, params, key_held_out)
+    return Study(name, comparison, diagnosis)
+
+
+def _optimizer():
+    return optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(_LEARNING_RATE))
+
+
+def _compare(cell, task, settings, key, title):
+    comparison = compare(
+        cell,
+        task.step_loss,
+        task.sample,
+        _optimizer(),
+        windows=settings.windows,
+        held_out=task.held_out,
+        steps=settings.steps,
+        seeds=settings.seeds,
+        key=key,
+        progress=title,
     )
+    # The report keeps parameters and history, not what only further training would need.
+    results = tuple(result._replace(opt_state=None, carry=None) for result in comparison.results)
+    return comparison._replace(results=results)
+
+
+def _train_exactly(cell, task, settings, key, title):
+    """The parameters of one seed after full BPTT; untrained ones if there are no steps."""
+    if not settings.steps:
+        return cell.init(key)
+    exact = gradients.full(cell.step, task.step_loss)
+    result = train(cell, exact, _optimizer(), task.sample, steps=settings.steps, key=key, progress=title)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result.seed()
 
 
 def _diagnose(name, cell, task, params, key):

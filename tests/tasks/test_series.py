@@ -136,7 +136,9 @@ def test_a_missing_file_is_an_os_error(tmp_path):
 
 
 @pytest.mark.usefixtures("unchecked_types")
-@pytest.mark.parametrize(("name", "value", "error"), [("length", 0, ValueError), ("batch_size", 1.5, TypeError)])
+@pytest.mark.parametrize(
+    ("name", "value", "error"), [("length", 0, ValueError), ("batch_size", 1.5, TypeError)]
+)
 def test_bad_sizes_are_named(name, value, error):
     with pytest.raises(error, match=f"tasks.series: {name}"):
         series(**{name: value})

@@ -1,0 +1,47 @@
+"""A truncated gradient with the wrong sign: the influence-balancing chain with its known numbers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import Batch
+from jaxrnn.gradients import chunked, full, sliding
+
+N, T = 23, 120
+A = jnp.asarray(0.5 * np.eye(N) + 0.5 * np.diag(np.ones(N - 1), 1))
+SIGNS = jnp.asarray(np.where(np.arange(N) < 10, 1.0, -1.0))
+
+
+def step(theta, s, x):
+    del x
+    s = A @ s + theta * SIGNS
+    return s, s[0]
+
+
+def first_unit(theta, y, target):
+    del theta, target
+    return y
+
+
+def derivative(constructor, **options):
+    last = jnp.zeros((1, T)).at[0, -1].set(1.0)
+    batch = Batch(jnp.zeros((1, T, 1)), jnp.zeros((1, T)), last)
+    estimator = constructor(step, first_unit, **options)
+    theta, s_0 = jnp.asarray(0.5), jnp.ones((1, N))
+    run = jax.jit(lambda theta: estimator.estimate(theta, estimator.init(theta, s_0), batch, None)[0])
+    return float(run(theta).grads)
+
+
+def test_the_true_derivative_of_the_long_run_is_minus_six():
+    assert abs(derivative(full) + 6) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("window", "known"), [(1, 1.0), (10, 10.0), (20, 16.48), (40, 0.566), (41, -0.219), (100, -6.0)]
+)
+def test_the_truncated_derivative_has_the_wrong_sign_up_to_window_forty(window, known):
+    got = derivative(sliding, window=window)
+    assert abs(got - known) < 6e-3
+    if T % window == 0:
+        np.testing.assert_allclose(derivative(chunked, window=window), got, rtol=1e-12)
