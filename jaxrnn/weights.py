@@ -46,7 +46,8 @@ def weights_from_lengths(
             raise ValueError(
                 f"weights_from_lengths: lengths span {low}..{high}; expected 1..T = 1..{length}."
             )
-    t = jnp.arange(1, length + 1)
+    dtype = jax.dtypes.canonicalize_dtype(float)
     lengths = jnp.asarray(lengths)[:, None]
-    weights = {"last": t == lengths, "mean": (t <= lengths) / lengths, "sum": t <= lengths}[form]
-    return weights.astype(jax.dtypes.canonicalize_dtype(float))
+    t = jnp.arange(1, length + 1, dtype=lengths.dtype)[None, :]
+    real = (t <= lengths).astype(dtype)
+    return {"last": (t == lengths).astype(dtype), "mean": real / lengths.astype(dtype), "sum": real}[form]

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Jacobian spectra: when does the gradient of a recurrent network vanish or explode?
 #
-# A recurrent network is one function applied again and again, $h_t = f(x_t, h_{t-1})$. How much the state at
-# step $t$ still depends on the state at step $k$ is the Jacobian
+# A recurrent network is one function applied again and again, $h_t = f(x_t, h_{t-1})$. How much the state
+# at step $t$ still depends on the state at step $k$ is the Jacobian
 #
 # $$\frac{\partial h_t}{\partial h_k} = J_t J_{t-1} \cdots J_{k+1}, \qquad
 #   J_t = \frac{\partial h_t}{\partial h_{t-1}} \qquad \text{(E12)}$$
@@ -38,18 +38,19 @@ xs = jax.random.normal(jax.random.key(1), (80, 3))  # one sequence of T = 80 ste
 trajectory = jr.unroll(cell.step, params, cell.init_state(params), xs)
 js = jr.jacobians.step_jacobians(cell.step, params, trajectory)  # [80, 32, 32]
 norms = jr.jacobians.norms(js)  # ln of the norm at [t, k]
-jr.plots.plot_norms(norms)
+ax = jr.plots.plot_norms(norms)
 # %% [markdown]
-# Row $t$, column $k$: how strongly step $k$ is still felt at step $t$. White is a norm of 1, blue has decayed.
-# The recurrent matrix starts orthogonal and keeps every length, so all decay is due to
-# the slope of tanh: 20 nats, or 8.6 decades, over 80 steps. The library computes in nats; pictures show decimal logarithms.
+# Row $t$, column $k$: how strongly step $k$ is still felt at step $t$. White is a norm of 1, blue has
+# decayed. The recurrent matrix starts orthogonal and keeps every length, so all decay is due to the slope
+# of tanh: 20 nats, or 8.6 decades, over 80 steps. The library computes in nats; pictures show decimal
+# logarithms.
 #
 # Three checks before we trust it. The step Jacobian is the formula of the lecture,
 # $J_t = \mathrm{diag}(1 - h_t^2)\, W_{hh}$ (E11). The table agrees with the definition, automatic
 # differentiation through the whole segment (E12). And every norm obeys the bounds (E14)
 #
-# $$\left\|\frac{\partial h_t}{\partial h_k}\right\|_2 \;\le\; \prod_{i=k+1}^{t} \|J_i\|_2 \;\le\; (\gamma\lambda)^{t-k},
-#   \qquad \gamma = \sup|\varphi'|, \quad \lambda = \|W_{hh}\|_2 .$$
+# $$\left\|\frac{\partial h_t}{\partial h_k}\right\|_2 \;\le\; \prod_{i=k+1}^{t} \|J_i\|_2
+#   \;\le\; (\gamma\lambda)^{t-k}, \qquad \gamma = \sup|\varphi'|, \quad \lambda = \|W_{hh}\|_2 .$$
 
 # %%
 import jax.numpy as jnp
@@ -86,7 +87,8 @@ assert np.all(norms.certified)
 # ## 2. What one step can do: the slope of the activation (E13)
 #
 # tanh has slope at most $\gamma = 1$, the sigmoid at most $\gamma = 1/4$. So a sigmoid network with
-# $\lambda < 4$ must forget. Both are flat when saturated: at a pre-activation of 10 the sigmoid's slope is 4.5e-5.
+# $\lambda < 4$ must forget. Both are flat when saturated: at a pre-activation of 10 the sigmoid's slope is
+# 4.5e-5.
 
 # %%
 tanh, sigmoid = jr.cells.activations.tanh, jr.cells.activations.sigmoid
@@ -98,9 +100,10 @@ check("sigmoid'(10)", jax.grad(sigmoid)(10.0), 4.54e-5, 1e-7)
 # %% [markdown]
 # ## 3. Turn the gain: the norm against the lag
 #
-# Now $W_{hh} = g\,G$, where $G$ has independent Gaussian entries of variance $1/n$. For large $n$ its spectral
-# radius is $g$, but its norm is $\lambda = 2g$: the bound of E14 speaks of the norm. We draw the median over all
-# pairs of the same lag in four sequences, with a band from 10 % to 90 %, and the bound dashed.
+# Now $W_{hh} = g\,G$, where $G$ has independent Gaussian entries of variance $1/n$. For large $n$ its
+# spectral radius is $g$, but its norm is $\lambda = 2g$: the bound of E14 speaks of the norm. We draw the
+# median over all pairs of the same lag in four sequences, with a band from 10 % to 90 %, and the bound
+# dashed.
 
 # %%
 n, d = 32, 3
@@ -144,10 +147,13 @@ for gain, (low, median, high), color in zip(gains, by_lag, colors, strict=True):
 ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
 ax.set(xlabel="lag t − k (steps)", ylabel=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$", ylim=(-24, 12))
 ax.legend(title="gain g", fontsize="small", ncols=2, loc="lower left")
+plt.show()
+
 # %% [markdown]
 # At $g = 0.5$ the norm loses 0.36 decades a step and at $g = 1$ still 0.11; at $g = 2$ it grows. The bound
-# (dashed) is far above: $\gamma\lambda < 1$ is *sufficient* for vanishing, $\gamma\lambda > 1$ is *necessary* for
-# exploding but not sufficient. Here $\gamma\lambda$ exceeds 1 already at $g = 0.75$, where the gradient vanishes.
+# (dashed) is far above: $\gamma\lambda < 1$ is *sufficient* for vanishing, $\gamma\lambda > 1$ is
+# *necessary* for exploding but not sufficient. Here $\gamma\lambda$ exceeds 1 already at $g = 0.75$, where
+# the gradient vanishes.
 
 # %%
 decades_per_step = {g: float(q[1, -1] * to_log10 / T) for g, q in zip(gains, by_lag, strict=True)}
@@ -159,8 +165,9 @@ check("λ at g = 0.75", 0.75 * jnp.linalg.norm(G, 2), 1.4, 0.1)
 # %% [markdown]
 # ## 4. Watch the spectrum cross
 #
-# The norm is only the largest of $n$ singular values (E15). `spectrum` gives them all, however small. Below are
-# those of $\partial h_T/\partial h_{T-20}$ against the gain, one line each. A direction above the dotted line is amplified over 20 steps, one below is forgotten.
+# The norm is only the largest of $n$ singular values (E15). `spectrum` gives them all, however small.
+# Below are those of $\partial h_T/\partial h_{T-20}$ against the gain, one line each. A direction above
+# the dotted line is amplified over 20 steps, one below is forgotten.
 
 # %%
 sweep = np.linspace(0.5, 2.0, 13)
@@ -186,13 +193,15 @@ left.axhline(0, color="0.4", linewidth=0.9, linestyle=":")
 left.set(xlabel="gain g", ylabel=r"$\log_{10}\,\sigma_i(\partial h_T/\partial h_{T-20})$", ylim=(-16, 3))
 right.step(sweep, growing, where="mid", color="k")
 right.set(xlabel="gain g", ylabel="directions that grow over 20 steps", yticks=range(6))
+plt.show()
 for gain in (0.5, 1.0, 2.0):
     print(f"g = {gain}: {growing[np.isclose(sweep, gain)][0]} of {n} directions grow")
 
 # %% [markdown]
-# No direction grows up to $g = 1.25$; at $g = 2$ three of the 32 do, while most are still forgotten. Exploding
-# and vanishing are no alternatives: one product does both, in different directions. More gain also means more
-# saturation, which is why the smallest values fall again (the last ones lie below the picture).
+# No direction grows up to $g = 1.25$; at $g = 2$ three of the 32 do, while most are still forgotten.
+# Exploding and vanishing are no alternatives: one product does both, in different directions. More gain
+# also means more saturation, which is why the smallest values fall again (the last ones lie below the
+# picture).
 
 # %%
 assert np.all(growing[sweep <= 1.25] == 0)
@@ -200,8 +209,9 @@ check("growing directions at g = 2", growing[-1], 3, 0)
 assert spectra.log_sigma[-1, -1] < spectra.log_sigma[0, -1]
 
 # %% [markdown]
-# The same as a fan against the lag: a fan that closes at one line is a network with few directions of memory.
-# Identity factors in front leave a product as it is, so that one compiled function serves every lag.
+# The same as a fan against the lag: a fan that closes at one line is a network with few directions of
+# memory. Identity factors in front leave a product as it is, so that one compiled function serves every
+# lag.
 
 
 # %%
@@ -224,19 +234,24 @@ for ax, gain in zip(axes, (0.5, 1.0, 2.0), strict=True):
     ax.set_title(f"gain {gain:g}")
     ax.label_outer()
 axes[0].set_ylim(-60, 5)
+plt.show()
+
 # %% [markdown]
 # ## 5. Growth rates: autonomous and driven networks
 #
-# Over long times the singular values grow exponentially, each at its rate (Lyapunov exponent) $\lambda_i$ in nats
-# per step. A large *autonomous* network $h_t = \tanh(W_{hh} h_{t-1})$ is a textbook case: with Gaussian $W_{hh}$ the
-# pre-activations become Gaussian with a variance $q$ that reproduces itself, and the largest rate follows,
+# Over long times the singular values grow exponentially, each at its rate (Lyapunov exponent) $\lambda_i$
+# in nats per step. A large *autonomous* network $h_t = \tanh(W_{hh} h_{t-1})$ is a textbook case: with
+# Gaussian $W_{hh}$ the pre-activations become Gaussian with a variance $q$ that reproduces itself, and the
+# largest rate follows,
 #
 # $$q = \sigma^2 + g^2\, \mathbb{E} \tanh^2(\sqrt q\, u), \qquad
-#   \lambda_1 = \tfrac12 \ln\!\left(g^2\, \mathbb{E}\,(1 - \tanh^2(\sqrt q\, u))^2\right), \qquad u \sim N(0, 1).$$
+#   \lambda_1 = \tfrac12 \ln\!\left(g^2\, \mathbb{E}\,(1 - \tanh^2(\sqrt q\, u))^2\right),
+#   \qquad u \sim N(0, 1).$$
 #
-# Here $\sigma$ is the strength of white noise that enters each unit: without input, $\sigma = 0$, the origin loses its
-# stability at $g = 1$ exactly, and beyond lies chaos (Sompolinsky, Crisanti & Sommers 1988, in continuous time).
-# With input the units move towards saturation, slopes fall, and the transition moves up (Molgedey, Schuchhardt & Schuster 1992).
+# Here $\sigma$ is the strength of white noise that enters each unit: without input, $\sigma = 0$, the
+# origin loses its stability at $g = 1$ exactly, and beyond lies chaos (Sompolinsky, Crisanti & Sommers
+# 1988, in continuous time). With input the units move towards saturation, slopes fall, and the transition
+# moves up (Molgedey, Schuchhardt & Schuster 1992).
 
 # %%
 nodes, node_weights = np.polynomial.hermite_e.hermegauss(101)
@@ -300,13 +315,15 @@ for sigma, label, color in ((0.0, "autonomous", "#0072B2"), (0.5, "driven, σ = 
 ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
 ax.set(xlabel="gain g", ylabel=r"largest growth rate $\lambda_1$ (nats per step)")
 ax.legend(title=f"{networks} networks of {N} units, ±2 s.e.\nlines: infinitely many units", fontsize="small")
+plt.show()
 
 # %% [markdown]
-# Without input the crossing is at $g = 1$. White noise of standard deviation 0.5 moves it to $g = 1.55$: at
-# $g = 1.25$ the driven network forgets its initial state at 0.12 nats a step, and its gradient vanishes, while a
-# large network left alone is chaotic. A diagnosis without the inputs would mislead. Driven networks of 200 units
-# agree with the limit of many units within 0.03; without input, finite networks deviate more, and just above
-# $g = 1$ many settle into a fixed point or a cycle with $\lambda_1 \le 0$ instead of chaos.
+# Without input the crossing is at $g = 1$. White noise of standard deviation 0.5 moves it to $g = 1.55$:
+# at $g = 1.25$ the driven network forgets its initial state at 0.12 nats a step, and its gradient
+# vanishes, while a large network left alone is chaotic. A diagnosis without the inputs would mislead.
+# Driven networks of 200 units agree with the limit of many units within 0.03; without input, finite
+# networks deviate more, and just above $g = 1$ many settle into a fixed point or a cycle with
+# $\lambda_1 \le 0$ instead of chaos.
 
 
 # %%
@@ -329,10 +346,11 @@ assert rates[0.5][measured_gains == 1.25] < 0 < mean_field_rate(1.25, 0.0)
 # %% [markdown]
 # ## 6. Gates, for contrast
 #
-# The LSTM's memory obeys $c_t = f_t \odot c_{t-1} + i_t \odot g_t$, so its Jacobian contains $\mathrm{diag}(f_t)$; the GRU's
-# contains $\mathrm{diag}(z_t)$ (E16). How much that helps depends on the bias of the gate. A forget bias of 1
-# ($\sigma(1) = 0.73$) slows the decay, and an untrained GRU with biases 0 decays *faster* than the vanilla network
-# of gain 1. With a bias of 5 ($\sigma(5) = 0.993$) both keep their past; the norm of the LSTM even grows.
+# The LSTM's memory obeys $c_t = f_t \odot c_{t-1} + i_t \odot g_t$, so its Jacobian contains
+# $\mathrm{diag}(f_t)$; the GRU's contains $\mathrm{diag}(z_t)$ (E16). How much that helps depends on the
+# bias of the gate. A forget bias of 1 ($\sigma(1) = 0.73$) slows the decay, and an untrained GRU with
+# biases 0 decays *faster* than the vanilla network of gain 1. With a bias of 5 ($\sigma(5) = 0.993$) both
+# keep their past; the norm of the LSTM even grows.
 
 # %%
 xs = sequences[0]
@@ -362,6 +380,7 @@ for (name, (gated_cell, p)), color, style in zip(gated.items(), colors, styles, 
 ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
 ax.set(xlabel="lag t − k (steps)", ylabel=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$, median")
 ax.legend(fontsize="small")
+plt.show()
 for name, decades in at_end.items():
     print(f"{name}: {decades:+.1f} decades at lag {T}")
 
@@ -378,10 +397,10 @@ assert -1 < at_end["GRU, update bias 5"] < 0 < at_end["LSTM, forget bias 5"]
 # %% [markdown]
 # ## 7. Why logarithms: the raw product underflows
 #
-# At $g = 0.5$ a product of float32 matrices is exactly zero after about 120 steps, and says nothing
-# from there on. `norms` keeps every product as a mantissa and an integer exponent, so that nothing underflows, and
-# comes with an error bound; a pair whose bound is below 0.23 nats (a tenth of a decade) is `certified`. NumPy's
-# float64 reaches down to 1e-308 and serves as the reference here.
+# At $g = 0.5$ a product of float32 matrices is exactly zero after about 120 steps, and says nothing from
+# there on. `norms` keeps every product as a mantissa and an integer exponent, so that nothing underflows,
+# and comes with an error bound; a pair whose bound is below 0.23 nats (a tenth of a decade) is
+# `certified`. NumPy's float64 reaches down to 1e-308 and serves as the reference here.
 
 # %%
 long = jax.random.normal(key_x, (200, d))
@@ -428,9 +447,11 @@ ax.plot(
 )
 ax.set(xlabel="step t", ylabel=r"$\log_{10}\,\|\partial h_t/\partial h_0\|_2$")
 ax.legend(fontsize="small")
+plt.show()
 
 # %% [markdown]
 # ## What to try next
 #
-# Replace the activation (`jr.cells.elman(3, 32, activation="relu")`) or the inputs by your own, and look again at
-# section 4. `jr.diagnose` does all of this on a trained network and its loss, and gives a verdict.
+# Replace the activation (`jr.cells.elman(3, 32, activation="relu")`) or the inputs by your own, and look
+# again at section 4. `jr.diagnose` does all of this on a trained network and its loss, and gives a
+# verdict.

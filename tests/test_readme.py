@@ -18,7 +18,7 @@ def test_readme_has_both_examples():
 @pytest.mark.parametrize("example", _EXAMPLES, ids=["twenty lines", "own cell"])
 def test_readme_example_runs(example, tmp_path):
     run = subprocess.run(
-        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip()

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CELLS, make_batch, run
 
 import jaxrnn as jr
+from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.diagnosis import Comparison, Diagnosis, NormByLag, Saturation
 from jaxrnn.gradients import Decomposition
 from jaxrnn.gradients.fidelity import Fidelity
@@ -57,10 +57,10 @@ RESULTS = {
     "Spectrum": DIAGNOSIS.fan,
     "GrowthRates": RATES,
     "Decomposition": Decomposition(a(), {"w": a(2)}, {"w": a(3, 2)}, a(3, 3), {"w": a(3, 3)}, a(3, 3)),
-    "Fidelity": Fidelity(*a(5)),
-    "Trajectory": run(CELLS["lstm_dense"][0], *(lambda p, h, b: (p, jax.tree.map(lambda x: x[0], h), b.xs[0]))(
-        *make_batch(*CELLS["lstm_dense"], 2, 3)
-    )),
+    "Fidelity": Fidelity(*map(np.asarray, a(5))),
+    "Trajectory": jr.Trajectory(
+        LSTMState(a(3), a(3)), (LSTMState(a(4, 3), a(4, 3)), ()), a(4, 2), {"x": a(4)}
+    ),
     "Batch": jr.Batch(a(2, 3, 1), a(2, 3), None),
     "History": HISTORY,
     "TrainResult": TRAINED,
@@ -69,7 +69,7 @@ RESULTS = {
     "Settings": Settings(4, 2, 1, (1, None), 0, True, False),
     "Study": Study("gru", COMPARISON, DIAGNOSIS),
     "Study without a comparison": Study("gru", None, DIAGNOSIS),
-}  # fmt: skip
+}
 
 
 def assert_same(got, expected):
@@ -77,7 +77,7 @@ def assert_same(got, expected):
     if isinstance(expected, jax.Array | np.ndarray | np.generic):
         assert isinstance(got, np.ndarray)
         assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
-        np.testing.assert_array_equal(got, expected)
+        assert got.tobytes() == np.asarray(expected).tobytes()
     elif isinstance(expected, dict):
         assert list(got) == list(expected)
         for name in expected:
@@ -104,7 +104,7 @@ def test_every_result_type_survives_a_file(tmp_path, name):
     [
         None, True, 0, -(10**30), 0.1, float("nan"), float("-inf"), "", "λ \"'\n\0", (), [], {}, ((),), [None],
         {"": {"": 1}}, {"a": (), "b": [(), {}]}, np.array("text"), np.float32(1.5), np.zeros((0, 3)),
-        np.array([1 + 2j]), np.array([np.nan, np.inf, -np.inf, -0.0]), np.int8([1, -1]), jnp.ones(2, jnp.float16),
+        np.array([1 + 2j]), np.array([np.nan, np.inf, -np.inf]), np.int8([1, -1]), jnp.ones(2, jnp.float16),
     ],
     ids=repr,
 )  # fmt: skip
@@ -150,7 +150,7 @@ def test_a_foreign_file_is_a_value_error_that_names_it(tmp_path, content):
         (tmp_path / "other.npy").rename(path)
     else:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match="other.npz was not written by jaxrnn's save"):
+    with pytest.raises(ValueError, match=r"other\.npz was not written by jaxrnn's save"):
         jr.load(path)
 
 

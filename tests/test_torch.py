@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU against torch's modules: outputs and all gradients, frozen by tools/torch_reference.py."""
+"""RNN, LSTM and GRU against torch's modules: outputs and all gradients, frozen by tools/."""
 
 from pathlib import Path
 

@@ -110,8 +110,8 @@ def diagnose(
 
     The verdict looks at the median m(s) of ``ln ‖∂h_t/∂h_k‖₂`` at lag s: *exploding* if m rises above
     ln(threshold) at some lag, *vanishing* if m(T) lies below -ln(threshold), else *stable*. It is
-    *unknown*, with the reason, if anything is not finite or not certified, if T < 2, or if more than a
-    quarter of the sequences would be judged differently.
+    *unknown*, with the reason, if anything is not finite, if T < 2, or if more than a quarter of the
+    sequences would be judged differently, by themselves or within the norms' error bounds.
 
     Parameters
     ----------

@@ -102,6 +102,6 @@ def fidelity_of(estimates: Float[Array, "draws P"], g: Float[Array, " P"]) -> Fi
         bias=jnp.linalg.norm(mean - g) / norm,
         cosine=jnp.mean((estimates / lengths[:, None]) @ (g / norm)),
         norm_ratio=jnp.mean(lengths) / norm,
-        sign_agreement=jnp.mean(jnp.sign(estimates) == jnp.sign(g)),
-        variance=jnp.mean(jnp.sum((estimates - mean) ** 2, axis=1)) / norm**2,
+        sign_agreement=jnp.mean(jnp.sign(estimates) == jnp.sign(g)[None]),
+        variance=jnp.mean(jnp.sum((estimates - mean[None]) ** 2, axis=1)) / norm**2,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 import math
 from pathlib import Path
 
@@ -103,11 +104,14 @@ def _google_prices():
 def _read_csv(path, column):
     content = path.read_bytes()
     try:
-        lines = content.decode("utf-8-sig").splitlines()
+        lines = io.StringIO(content.decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
         raise ValueError(f"tasks.series: {path.name} is not UTF-8 text; expected a CSV file.") from error
     reader = csv.reader(lines)
-    rows = [(reader.line_num, row) for row in reader if row]
+    try:
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f"tasks.series: {path.name}, line {reader.line_num}: {error}.") from error
     if not rows:
         raise ValueError(f"tasks.series: {path.name} is empty; expected a CSV file with a header line.")
     header = [name.strip() for name in rows[0][1]]

@@ -1,6 +1,7 @@
 """Forecasting a series: the values of a CSV column, standardised, in windows; and what a CSV must be."""
 
 import hashlib
+import itertools
 
 import jax
 import numpy as np
@@ -59,7 +60,7 @@ def test_held_out_windows_reach_the_last_value_and_training_ends_before_them(csv
 
 def test_baseline_is_persistence_on_the_held_out_part(csv_of):
     _, held_out = standardised(VALUES, 7)
-    errors = [0.5 * (b - a) ** 2 for a, b in zip(held_out[:-1], held_out[1:], strict=True)]
+    errors = [0.5 * (b - a) ** 2 for a, b in itertools.pairwise(held_out)]
     assert series(csv_of(rows()), length=7).baseline == pytest.approx(sum(errors) / len(errors), rel=1e-10)
 
 
@@ -90,8 +91,19 @@ def test_source_is_the_files_own_hash(csv_of):
         lambda v: '"a, b",price\n' + "".join(f'"1, {i}","{x!r}"\n' for i, x in enumerate(v.tolist())),
         lambda v: "price,note\n" + "".join(f"{x!r}\n" for x in v.tolist()),
         lambda v: "price\n" + "".join(f"  {x!r} \n" for x in v.tolist()),
+        lambda v: "price,note\n" + "".join(f"{x!r},a\u2028b\x0cc\n" for x in v.tolist()),
     ],
-    ids=["BOM", "CRLF", "blank lines", "spaces", "two columns", "quoted commas", "ragged", "padded"],
+    ids=[
+        "BOM",
+        "CRLF",
+        "blank lines",
+        "spaces",
+        "two columns",
+        "quoted commas",
+        "ragged",
+        "padded",
+        "white space",
+    ],
 )
 def test_every_dress_of_a_csv_gives_the_same_task(csv_of, dress):
     plain, dressed = (
@@ -113,7 +125,9 @@ def test_column_chooses_the_values(csv_of):
     [
         ("", None, "s.csv is empty"),
         ("\n\n", None, "s.csv is empty"),
-        ("a,b\n1,2\n", None, "no column None; its columns are a, b"),
+        ("a,b\n1,2\n", None, "s.csv has the columns a, b; choose one with column="),
+        ('a\n"' + "1" * 200_000, "a", "s.csv, line 2: field larger than"),
+        ("a\n1\n\0\n", "a", "line 3: 'a' holds"),
         ("a,b\n1,2\n", "c", "no column 'c'; its columns are a, b"),
         ("a\n1\n2\nx\n", "a", "s.csv, line 4: 'a' holds 'x'; expected a finite number"),
         ('d,a\n"1\n2",3\n4,nan\n', "a", "s.csv, line 4: 'a' holds 'nan'"),
