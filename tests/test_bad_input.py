@@ -81,7 +81,9 @@ def test_step_jacobians_refuse_a_state_without_entries():
     dense = cells.dense(3, 2)
     params = make_params(dense)
     traj = unroll(dense.step, params, (), XS)
-    wrong(ValueError, "step_jacobians: the state is empty", jacobians.step_jacobians, dense.step, params, traj)
+    wrong(
+        ValueError, "step_jacobians: the state is empty", jacobians.step_jacobians, dense.step, params, traj
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,6 +246,13 @@ def test_compositions_refuse_what_does_not_fit():
     wrong(ValueError, "activations.get: activation is 'gelu'", cells.elman, 2, 3, activation="gelu")
     skip = cells.residual(cells.elman(2, 3))
     params = make_params(skip)
-    wrong(ValueError, r"residual: x_t has shape \(2,\); expected \(3,\)", skip.step, params, jnp.ones(3), jnp.ones(2))
+    wrong(
+        ValueError,
+        r"residual: x_t has shape \(2,\); expected \(3,\)",
+        skip.step,
+        params,
+        jnp.ones(3),
+        jnp.ones(2),
+    )
     match = "spectral_radius: shape is"
     wrong(ValueError, match, cells.initializers.spectral_radius(), jax.random.key(0), (2, 3))

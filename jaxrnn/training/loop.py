@@ -136,7 +136,8 @@ def train(
     )
     try:
         for size, batches in chunks:
-            numbers = jnp.arange(bar.n, bar.n + size)
+            done = len(seconds) - 1
+            numbers = jnp.arange(done, done + size)
             program = programs.compiled(state, seed_keys, numbers, batches)
             began = time.perf_counter()
             state, row = jax.block_until_ready(program(state, seed_keys, numbers, batches))
