@@ -15,12 +15,15 @@ __all__ = [
     "at_least",
     "batch_shape",
     "choice",
+    "integer",
     "jacobian_chain",
     "leading_axis",
     "pair",
+    "parameters",
     "shape",
     "states_of_batch",
     "step_keeps_state",
+    "trajectory",
 ]
 
 
@@ -47,14 +50,19 @@ def choice(function: str, argument: str, value, allowed) -> None:
         )
 
 
-def at_least(function: str, argument: str, value, minimum: int) -> int:
-    """`value` as an int; TypeError unless it is a Python integer, ValueError if it is too small."""
+def integer(function: str, argument: str, value) -> int:
+    """`value` as an int; TypeError unless it is a Python integer."""
     try:
-        number = operator.index(value)
+        return operator.index(value)
     except TypeError as error:
         raise TypeError(
             f"{function}: {argument} must be a Python integer, known when tracing; got {value!r}."
         ) from error
+
+
+def at_least(function: str, argument: str, value, minimum: int) -> int:
+    """`value` as an int; TypeError unless it is a Python integer, ValueError if it is too small."""
+    number = integer(function, argument, value)
     if number < minimum:
         raise ValueError(f"{function}: {argument} is {number}; expected at least {minimum}.")
     return number
@@ -66,6 +74,30 @@ def shape(function: str, argument: str, array, expected: tuple[int, ...], remedy
         raise ValueError(
             f"{function}: {argument} has shape {jnp.shape(array)}; expected {expected}. {remedy}"
         )
+
+
+def parameters(function: str, params, expected: dict[str, tuple[int, ...]]) -> None:
+    """ValueError unless `params` is a dict with at least these leaves in these shapes."""
+    found = {name: jnp.shape(leaf) for name, leaf in params.items()} if isinstance(params, dict) else None
+    if found is None or any(found.get(name) != size for name, size in expected.items()):
+        raise ValueError(
+            f"{function}: params is {type(params).__name__ if found is None else found}; expected {expected} "
+            "at least, as the cell's init gives."
+        )
+
+
+def trajectory(function: str, trajectory) -> int:
+    """T of one sequence's Trajectory whose states fit together and are not empty."""
+    length = leading_axis(function, "trajectory.hs", trajectory.hs)
+    for (path, first), (_, rest) in zip(_paths(trajectory.h_0), _paths(trajectory.hs), strict=True):
+        if jnp.shape(rest)[1:] != jnp.shape(first):
+            raise ValueError(
+                f"{function}: trajectory.hs leaf {path} has shape {jnp.shape(rest)} and h_0 has "
+                f"{jnp.shape(first)}; expected [T, ...] and [...] of one sequence. Use jax.vmap over a batch."
+            )
+    if not sum(jnp.size(leaf) for leaf in jax.tree.leaves(trajectory.h_0)):
+        raise ValueError(f"{function}: the state is empty (n = 0); a network without memory has no Jacobian.")
+    return length
 
 
 def leading_axis(function: str, argument: str, tree, axis: int = 0) -> int | None:
@@ -135,7 +167,7 @@ def jacobian_chain(function: str, js) -> tuple[int, int]:
 
 def pair(function: str, t, k, length: int) -> tuple[int, int]:
     """(t, k) as ints with 0 <= k <= t <= T."""
-    t, k = (at_least(function, name, value, -length - 1) for name, value in (("t", t), ("k", k)))
+    t, k = (integer(function, name, value) for name, value in (("t", t), ("k", k)))
     for name, value in (("t", t), ("k", k)):
         if not 0 <= value <= length:
             raise IndexError(f"{function}: {name} is {value}; expected 0 <= {name} <= T = {length}.")

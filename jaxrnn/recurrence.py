@@ -47,6 +47,8 @@ def unroll(step: StepFn, params: Params, h_0: State, xs: PyTree, *, length: int 
     Array([1.  , 1.5 , 1.75], dtype=float32)
     """
     found = _checks.leading_axis("unroll", "xs", xs)
+    if length is not None:
+        length = _checks.at_least("unroll", "length", length, 0)
     if found is None and length is None:
         raise ValueError("unroll: xs has no arrays, so T is unknown; give length=T.")
     if None not in (found, length) and found != length:

@@ -30,7 +30,9 @@ def weights_from_lengths(
     Raises
     ------
     ValueError
-        If a (concrete) length lies outside 1..T or the form is unknown.
+        If a (concrete) length lies outside 1..T, lengths is not [B], or the form is unknown.
+    TypeError
+        If the lengths are not integers.
 
     Example
     -------
@@ -40,6 +42,10 @@ def weights_from_lengths(
     """
     _checks.choice("weights_from_lengths", "form", form, _FORMS)
     length = _checks.at_least("weights_from_lengths", "length", length, 1)
+    if jnp.ndim(lengths) != 1:
+        raise ValueError(f"weights_from_lengths: lengths has shape {jnp.shape(lengths)}; expected [B].")
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"weights_from_lengths: lengths has dtype {lengths.dtype}; expected integers.")
     if not isinstance(lengths, jax.core.Tracer):
         low, high = np.min(lengths, initial=1), np.max(lengths, initial=1)
         if low < 1 or high > length:

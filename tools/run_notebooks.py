@@ -7,7 +7,9 @@ The executed copies go to build/notebooks/ as .ipynb, which git ignores; nothing
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,11 +30,13 @@ def run(path: Path, folder: Path) -> bool:
     notebook = jupytext.read(path)
     cells = notebook.cells
     notebook.cells = [nbformat.v4.new_code_cell(STRICT), *cells, nbformat.v4.new_code_cell(LENIENT)]
-    manager = KernelManager(kernel_name="python3", transport="ipc")
-    client = NotebookClient(notebook, km=manager, timeout=600, resources={"metadata": {"path": ROOT}})
     began = time.perf_counter()
     try:
-        client.execute()
+        # The kernel's sockets are files, which would otherwise stay behind in the working directory.
+        with tempfile.TemporaryDirectory() as sockets:
+            manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel")
+            resources = {"metadata": {"path": str(ROOT)}}
+            NotebookClient(notebook, km=manager, timeout=600, resources=resources).execute()
     except CellExecutionError as error:
         print(f"{path.name}: failed\n{error}", file=sys.stderr)
         return False
@@ -47,6 +51,9 @@ def run(path: Path, folder: Path) -> bool:
 
 def main(names: list[str]) -> int:
     """Run the named notebooks, or all."""
+    # Pictures go into the notebook, whatever backend the caller's shell asks for; one BLAS thread is faster.
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     paths = [ROOT / "notebooks" / f"{Path(name).stem}.py" for name in names]
     paths = paths or sorted((ROOT / "notebooks").glob("*.py"))
     results = [run(path, ROOT / "build" / "notebooks") for path in paths]

@@ -42,6 +42,7 @@ def dense(
         return {"W": (init or glorot())(key, (m, d), dtype), "b": jnp.zeros(m, dtype)}
 
     def step(params, h_tm1, x_t):
+        _checks.parameters("dense", params, {"W": (m, d), "b": (m,)})
         _checks.shape("dense", "x_t", x_t, (d,), "It reads the layer below, or xs [T, n_in].")
         return h_tm1, phi(params["W"] @ x_t + params["b"])
 

@@ -68,6 +68,7 @@ def elman(
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_hh"].dtype)
 
     def step(params, h_tm1, x_t):
+        _checks.parameters("elman", params, {"W_hx": (H, d), "W_hh": (H, H), "b_h": (H,)})
         _checks.shape("elman", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
         _checks.shape("elman", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
         h_t = phi(params["W_hx"] @ x_t + params["W_hh"] @ h_tm1 + params["b_h"])

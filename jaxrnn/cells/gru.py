@@ -67,6 +67,7 @@ def gru(
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_h"].dtype)
 
     def step(params, h_tm1, x_t):
+        _checks.parameters("gru", params, {"W_x": (3 * H, d), "W_h": (3 * H, H), "b": (3 * H,), "b_hn": (H,)})
         _checks.shape("gru", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
         _checks.shape("gru", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
         x_r, x_z, x_n = jnp.split(params["W_x"] @ x_t + params["b"], 3)

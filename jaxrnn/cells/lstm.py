@@ -82,8 +82,12 @@ def lstm(
         return LSTMState(*jnp.zeros((2, H), params["W_h"].dtype))
 
     def step(params, h_tm1, x_t):
+        _checks.parameters("lstm", params, {"W_x": (4 * H, d), "W_h": (4 * H, H), "b": (4 * H,)})
+        if not isinstance(h_tm1, LSTMState):
+            raise TypeError(f"lstm: h_tm1 is a {type(h_tm1).__name__}; expected LSTMState(h [H], c [H]).")
         _checks.shape("lstm", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
         _checks.shape("lstm", "h_tm1.h", h_tm1.h, (H,), "h_0.h is [H] for one sequence.")
+        _checks.shape("lstm", "h_tm1.c", h_tm1.c, (H,), "h_0.c is [H] for one sequence.")
         z = params["W_x"] @ x_t + params["W_h"] @ h_tm1.h + params["b"]
         i, f, g, o = jnp.split(z, 4)
         c_t = sigmoid(f) * h_tm1.c + sigmoid(i) * tanh(g)

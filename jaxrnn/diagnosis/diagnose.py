@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxrnn import _checks
 from jaxrnn._pytree import leaf_paths, tree_norm
@@ -73,7 +73,7 @@ class Diagnosis(NamedTuple):
     norm_by_lag: NormByLag
     growth_rates: GrowthRates
     """[S, n]."""
-    fan_lags: Float[np.ndarray, " F"]
+    fan_lags: Int[np.ndarray, " F"]
     fan: Spectrum
     """[F, n]: the singular spectra of ∂h_T/∂h_{T-lag} of the first sequence, at `fan_lags`."""
     lag_profile: Float[np.ndarray, " T"]
@@ -175,8 +175,10 @@ def diagnose(
 
 
 def verdict_with_rate(verdict: Verdict, rates: GrowthRates) -> Verdict:
-    """The verdict whose reason also names the leading growth rate."""
+    """The verdict whose reason also names the leading growth rate, if there is one."""
     rate = float(np.median(rates.rates[:, 0]))
+    if np.isnan(rate):
+        return verdict
     return verdict._replace(reason=f"{verdict.reason} Leading growth rate {rate:+.3f} nats per step.")
 
 

@@ -46,7 +46,7 @@ def product(step: StepFn, params: Params, trajectory: Trajectory, t: int, k: int
     >>> product(linear, 0.5, traj, t=3, k=1)
     Array([[0.25]], dtype=float32)
     """
-    length = _checks.leading_axis("jacobians.product", "trajectory.hs", trajectory.hs) or 0
+    length = _checks.trajectory("jacobians.product", trajectory)
     t, k = _checks.pair("jacobians.product", t, k, length)
     h_k = jax.tree.map(lambda leaf: leaf[k], trajectory.h_tm1s) if k < length else trajectory.h_0
     flat_step = state_step(step, params, h_k)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 from jaxtyping import Array, Float
 
+from jaxrnn import _checks
 from jaxrnn._pytree import ravel, state_step
 from jaxrnn.types import Params, StepFn, Trajectory
 
@@ -26,6 +27,11 @@ def step_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Floa
     -------
     [T, n, n], in the state's dtype.
 
+    Raises
+    ------
+    ValueError
+        If the trajectory is a batch, or the state has no entries.
+
     Notes
     -----
     Forward mode (`jax.jacfwd`), all steps at once: n tangents a step in time, T·n² in memory.
@@ -39,5 +45,6 @@ def step_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Floa
     >>> step_jacobians(linear, 0.5, traj).ravel()
     Array([0.5, 0.5], dtype=float32)
     """
+    _checks.trajectory("jacobians.step_jacobians", trajectory)
     jacobian = jax.jacfwd(state_step(step, params, trajectory.h_0))
     return jax.vmap(lambda h_tm1, x_t: jacobian(ravel(h_tm1), x_t))(trajectory.h_tm1s, trajectory.xs)

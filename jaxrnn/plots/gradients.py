@@ -76,7 +76,7 @@ def plot_saturation(
         note = f"from {leaf.edges[0]:.3g} to {leaf.edges[-1]:.3g}"
         if leaf.fraction is not None:
             note = f"{leaf.fraction:.1%} saturated"
-        label = f"{(names or {}).get(path, path)}: {note}"
+        label = f"{(names or {}).get(path, path) or 'h'}: {note}"
         centres = 0.5 * (leaf.edges[1:] + leaf.edges[:-1])
         ax.plot(centres, density, "-", drawstyle="steps-mid", color=color, label=label)
     if any(leaf.fraction is not None for leaf in saturation.values()):

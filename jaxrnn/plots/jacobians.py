@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, TwoSlopeNorm
@@ -116,7 +116,7 @@ def _fit_to_bands(ax):
     ax.set_ylim(low - 0.2 * room, high + room)
 
 
-def plot_spectrum_fan(lags: Float[np.ndarray, " F"], result: Spectrum, *, ax: Axes | None = None) -> Axes:
+def plot_spectrum_fan(lags: Num[np.ndarray, " F"], result: Spectrum, *, ax: Axes | None = None) -> Axes:
     """All certified singular values of ∂h_T/∂h_{T-lag} against the lag, one line an index.
 
     Values that rounding has spoilt are left out; the fan ends where they begin.

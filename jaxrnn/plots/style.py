@@ -20,7 +20,7 @@ def axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:
     return ax
 
 
-def to_log10(nats) -> np.ndarray:
+def to_log10(nats) -> np.ndarray | float:
     """A natural logarithm as a decimal one."""
     return np.asarray(nats, float) / np.log(10)
 

@@ -1,5 +1,7 @@
 """The double sum of E10: its terms, its sums by lag, its shares."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +16,9 @@ from jaxrnn.losses import squared_error
 B, T = 2, 5
 
 
+@partial(jax.jit, static_argnums=0)
 def split(cell, params, h_0, batch):
-    run = jax.jit(lambda *args: decompose(cell.step, squared_error, *args))
-    return run(params, h_0, batch)
+    return decompose(cell.step, squared_error, params, h_0, batch)
 
 
 def total(tree):

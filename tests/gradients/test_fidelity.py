@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from cases import CELLS, assert_close, estimate, make_batch
 
-from jaxrnn import Estimator, GradientEstimate
+from jaxrnn import Batch, Estimator, GradientEstimate
 from jaxrnn.gradients import chunked, fidelity, full
 from jaxrnn.losses import squared_error
 
@@ -33,16 +33,22 @@ def test_fidelity_of_a_truncated_estimator_equals_the_formulas_by_numpy():
     assert got.variance == 0
 
 
-def test_variance_and_bias_of_a_noisy_estimator_come_from_its_draws():
-    exact = Estimator(lambda p, h: h, lambda p, h, b, k: (GradientEstimate(p, jnp.ones(100)), h))
+def estimator_of(gradient):
+    """An Estimator whose gradient is a function of the key alone."""
 
-    def noisy(params, h, batch, key):
+    def estimate(params, carry, batch, key):
         del batch
-        return GradientEstimate(params, 1 + 0.5 * jax.random.normal(key, (100,))), h
+        return GradientEstimate(params, gradient(key)), carry
 
-    noisy = Estimator(lambda p, h: h, noisy)
-    got = fidelity(noisy, exact, jnp.asarray(0.0), None, jax.random.key(0), h_0=(), draws=400)
+    return Estimator(lambda params, h_0: (params, h_0), estimate)
+
+
+def test_variance_and_bias_of_a_noisy_estimator_come_from_its_draws():
+    exact = estimator_of(lambda key: jnp.ones(100) + 0 * jax.random.normal(key))
+    noisy = estimator_of(lambda key: 1 + 0.5 * jax.random.normal(key, (100,)))
+    args = (noisy, exact, jnp.asarray(0.0), Batch(jnp.ones((1, 1)), ()), jax.random.key(0))
+    got = fidelity(*args, h_0=(), draws=400)
     np.testing.assert_allclose(got.variance, 0.25, rtol=0.05)
     assert got.bias < 0.05
-    few = fidelity(noisy, exact, jnp.asarray(0.0), None, jax.random.key(0), h_0=(), draws=1)
+    few = fidelity(*args, h_0=(), draws=1)
     assert few.variance == 0 and few.bias > 0.3

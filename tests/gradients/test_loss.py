@@ -99,7 +99,6 @@ def test_weights_from_lengths_select_the_task_shape(form, expected):
 def test_the_mean_over_sequences_is_the_loss_of_a_batch():
     cell, d = CELLS["gru"]
     params, h_0, batch = make_batch(cell, d, 3, T)
-    one = [
-        full_loss(cell, params, *jax.tree.map(lambda x, b=b: x[b : b + 1], (h_0, batch)))[0] for b in range(3)
-    ]
-    assert_close(full_loss(cell, params, h_0, batch)[0], jnp.mean(jnp.stack(one)))
+    one = [jax.tree.map(lambda x, b=b: x[b : b + 1], (h_0, batch)) for b in range(3)]
+    losses = jnp.stack([full_loss(cell, params, *part)[0] for part in one])
+    assert_close(full_loss(cell, params, h_0, batch)[0], jnp.mean(losses))

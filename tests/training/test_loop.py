@@ -263,6 +263,14 @@ def test_progress_writes_a_titled_bar_or_nothing(capsys):
     assert "training" in capsys.readouterr().err
 
 
+def test_showing_progress_changes_no_number(capsys):
+    """A disabled bar does not count, so it must not be what counts the steps."""
+    quiet, shown = (train(chunk=2, progress=progress) for progress in (False, True))
+    assert_close(quiet.history.loss, shown.history.loss)
+    assert len(np.unique(quiet.history.loss)) == 4
+    capsys.readouterr()
+
+
 @pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize("name", ["steps", "seeds", "chunk"])
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError)])

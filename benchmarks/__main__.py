@@ -1,0 +1,48 @@
+"""``python -m benchmarks [NAME ...]``: run the benchmarks, print the tables and, if all ran, write them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Before JAX loads its BLAS: small SVDs are many times slower on several threads.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import datetime
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.harness import environment
+
+NAMES = ("training_gradient", "step_jacobians", "jacobian_products", "norms")
+
+
+def main(names: list[str]) -> int:
+    """Exit code 0, or 2 for a name that does not exist."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        print(
+            f"benchmarks: {', '.join(unknown)} unknown; expected some of {', '.join(NAMES)}.", file=sys.stderr
+        )
+        return 2
+    where = environment()
+    parts = [
+        f"# Results\n\n{where}\n\nMade by `python -m benchmarks`. Ratios are to the first row of a table."
+    ]
+    print(where)
+    for name in names or NAMES:
+        module = import_module(f"benchmarks.{name}")
+        summary = module.__doc__.partition("\n")[0]
+        parts.append(f"## {module.TITLE}\n\n{summary} (`benchmarks/{name}.py`)\n\n{module.run()}")
+        print(f"\n{parts[-1]}")
+    if not names:
+        date = datetime.datetime.now(datetime.UTC).date().isoformat()
+        path = Path(__file__).parent / "results" / f"{date}-cpu.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        print(f"\nWritten to {path}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""Timing that other work on the machine cannot easily bias: interleaved, in shuffled order, medians."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median, quantiles
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+import jaxrnn
+
+
+class Case(NamedTuple):
+    """A function to compile and call; or several, one a static argument, which are called in turn."""
+
+    name: str
+    functions: Callable | Sequence[Callable]
+    arguments: tuple
+
+
+class Timing(NamedTuple):
+    """Seconds: medians over the rounds, and the middle half of the wall times."""
+
+    name: str
+    wall: float
+    wall_quartiles: tuple[float, float]
+    cpu: float
+    compile: float
+    temp_bytes: int
+
+
+def measure(cases: Sequence[Case], *, rounds: int = 11, seed: int = 0) -> list[Timing]:
+    """Compile all cases apart, call each once unmeasured, then all of them in every round, shuffled."""
+    programs, compile_seconds = [], []
+    for case in cases:
+        functions = case.functions if isinstance(case.functions, Sequence) else [case.functions]
+        began = time.perf_counter()
+        programs.append([jax.jit(f).lower(*case.arguments).compile() for f in functions])
+        compile_seconds.append(time.perf_counter() - began)
+    calls = [
+        lambda programs=some, arguments=case.arguments: jax.block_until_ready(
+            [p(*arguments) for p in programs]
+        )
+        for case, some in zip(cases, programs, strict=True)
+    ]
+    for call in calls:
+        call()
+    walls, cpus = np.zeros((2, len(cases), rounds))
+    order, generator = list(range(len(cases))), random.Random(seed)
+    for i in range(rounds):
+        generator.shuffle(order)
+        for c in order:
+            wall, cpu = time.perf_counter(), time.process_time()
+            calls[c]()
+            walls[c, i], cpus[c, i] = time.perf_counter() - wall, time.process_time() - cpu
+    return [
+        Timing(
+            case.name,
+            median(walls[c]),
+            tuple(quantiles(walls[c], n=4)[::2]),
+            median(cpus[c]),
+            compile_seconds[c],
+            max(p.memory_analysis().temp_size_in_bytes for p in programs[c]),
+        )
+        for c, case in enumerate(cases)
+    ]
+
+
+def table(timings: Sequence[Timing]) -> str:
+    """Markdown; ratios are to the first row, below 1 is faster than it."""
+    first = timings[0]
+    lines = [
+        "| | wall (ms) | quartiles | ratio | CPU (ms) | ratio | compile (s) | temporary memory (MB) |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for t in timings:
+        low, high = t.wall_quartiles
+        lines.append(
+            f"| {t.name} | {t.wall * 1e3:.2f} | {low * 1e3:.2f}–{high * 1e3:.2f} | {t.wall / first.wall:.2f} "
+            f"| {t.cpu * 1e3:.2f} | {t.cpu / first.cpu:.2f} | {t.compile:.2f} | {t.temp_bytes / 1e6:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def environment() -> str:
+    """One line: what ran, where, when, and how busy the machine was."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    load = f"load average {os.getloadavg()[0]:.1f} before the first run" if hasattr(os, "getloadavg") else ""
+    parts = (
+        f"jaxrnn {jaxrnn.__version__}",
+        f"jax {jax.__version__}",
+        f"Python {platform.python_version()}",
+        f"{jax.devices()[0].platform}: {names[0] if names else platform.processor()}, {os.cpu_count()} cores",
+        f"OPENBLAS_NUM_THREADS={os.environ.get('OPENBLAS_NUM_THREADS', 'unset')}",
+        load,
+        datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+    return "; ".join(part for part in parts if part)

@@ -1,0 +1,154 @@
+# ruff: noqa: ARG001, a hook takes what Sphinx gives
+"""Sphinx settings. Nothing is fetched, neither when building nor when reading: the pages work from file://."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+from sphinx.util import logging
+
+LOGGER = logging.getLogger(__name__)
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import jaxrnn  # noqa: E402
+
+project = "jaxrnn"
+author = "The jaxrnn developers"
+release = version = jaxrnn.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+nb_execution_mode = "off"
+myst_heading_anchors = 3
+
+smartquotes = False
+
+html_theme = "furo"
+html_title = f"jaxrnn {release}"
+html_show_sourcelink = False
+html_copy_source = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+autodoc_default_options = {"exclude-members": "__new__"}
+# Annotations stay as they are written, shape strings included.
+autodoc_type_aliases = {
+    name: name
+    for name in (
+        "Array",
+        "Bool",
+        "Carry",
+        "Float",
+        "Int",
+        "Key",
+        "Params",
+        "PyTree",
+        "State",
+        "StepFn",
+        "StepLoss",
+    )
+}
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_param = False
+napoleon_custom_sections = [("Reference", "References")]
+
+ATTRIBUTES = {}
+PUBLIC_MODULES = (
+    "jaxrnn",
+    "jaxrnn.cells",
+    "jaxrnn.cells.activations",
+    "jaxrnn.cells.initializers",
+    "jaxrnn.jacobians",
+    "jaxrnn.gradients",
+    "jaxrnn.gradients.by_hand",
+    "jaxrnn.losses",
+    "jaxrnn.training",
+    "jaxrnn.tasks",
+    "jaxrnn.diagnosis",
+    "jaxrnn.plots",
+)
+
+
+def public_names():
+    """Every name in the `__all__` of a public module that is not a module itself."""
+    for module_name in PUBLIC_MODULES:
+        module = importlib.import_module(module_name)
+        for name in module.__all__:
+            value = getattr(module, name)
+            if type(value).__name__ != "module":
+                yield f"{module_name}.{name}"
+
+
+def warn_of_undocumented(app, env):
+    """A warning, and so a failed build, for every public name that api.md leaves out."""
+    documented = {name for name, *_ in env.get_domain("py").get_objects()}
+    # What jaxrnn itself offers is documented under that shorter name.
+    shorter = {name.rsplit(".", 1)[1] for name in documented if name.count(".") == 1}
+    for name in public_names():
+        if name not in documented and name.rsplit(".", 1)[1] not in shorter:
+            LOGGER.warning("api.md does not document %s", name)
+
+
+def warn_of_missing_files(app, docname, source):
+    """A warning for every test file or notebook that a page names and that is not there."""
+    for name in re.findall(r"(?:tests|notebooks|benchmarks)/[\w/]+\.py", source[0]):
+        if not (ROOT / name).exists():
+            LOGGER.warning("%s names %s, which does not exist", docname, name)
+
+
+def include_latest_results(app, docname, source):
+    """The newest table of benchmarks/results, by its date."""
+    latest = max((ROOT / "benchmarks" / "results").glob("*.md"), default=None)
+    if latest is None:
+        source[0] = source[0].partition("```{include}")[0]
+    source[0] = source[0].replace("LATEST_RESULTS", f"../benchmarks/results/{latest and latest.name}")
+
+
+def adapt_docstring(app, what, name, obj, options, lines):
+    """The house's docstrings in the dialect that napoleon reads."""
+    if lines and lines[0].startswith("Alias for field number"):
+        lines.clear()
+    if what in ("attribute", "property"):
+        ATTRIBUTES[name] = list(lines)
+    adapted, section = [], None
+    for i, line in enumerate(lines):
+        following = lines[i + 1] if i + 1 < len(lines) else ""
+        if set(following) == {"-"} and line:
+            section = line
+        # |h| is an absolute value here, not a substitution.
+        if not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(``.*?``)", line)
+            line = "".join(p if p.startswith("``") else p.replace("|", r"\|") for p in parts)
+        argument = re.match(r"(\*?\w[\w, ]*?) : (.+)", line)
+        if section == "Parameters" and argument:
+            adapted += [argument[1], "    " + argument[2]]
+        else:
+            adapted.append(line)
+    lines[:] = adapted
+
+
+def restore_attribute(app, what, name, obj, options, lines):
+    """An attribute's docstring as it was: napoleon takes what precedes a colon for a type."""
+    if what in ("attribute", "property"):
+        lines[:] = [line.replace("|", r"\|") for line in ATTRIBUTES.pop(name)]
+
+
+def plain_aliases(app, what, name, obj, options, signature, returns):
+    """Names inside of unions, which autodoc wraps."""
+    return tuple(
+        part and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", part) for part in (signature, returns)
+    )
+
+
+def setup(app):
+    """The hooks; the first runs before napoleon's own."""
+    app.connect("autodoc-process-docstring", adapt_docstring, priority=100)
+    app.connect("autodoc-process-docstring", restore_attribute, priority=900)
+    app.connect("autodoc-process-signature", plain_aliases)
+    app.connect("source-read", include_latest_results)
+    app.connect("source-read", warn_of_missing_files)
+    app.connect("env-check-consistency", warn_of_undocumented)

@@ -1,0 +1,304 @@
+"""The command line: whole reports on good input, one line and exit code 2 on bad input."""
+
+import csv
+import functools
+import importlib
+import io
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import jaxrnn
+from jaxrnn.cli import main
+
+study_module = importlib.import_module("jaxrnn.report.study")
+TINY = "--hidden 4 --length 8 --steps 2 --batch 2 --seeds 1 --windows 2,full --quiet".split()
+SPECTRA = {"norm_by_lag", "norms", "gradient_by_lag", "spectrum_fan", "saturation"}
+COMPARE = {"window_error", "loss"}
+PICTURES = {"report": SPECTRA | COMPARE, "spectra": SPECTRA, "compare": COMPARE}
+
+
+@functools.cache
+def cell_of(name, input_size, output_size, hidden):
+    recurrent = study_module.CELLS[name](input_size, hidden)
+    return jaxrnn.cells.stack(recurrent, jaxrnn.cells.dense(hidden, output_size))
+
+
+@pytest.fixture(autouse=True)
+def _as_a_user_would(monkeypatch, tmp_path):
+    """In a folder of one's own; optax's Adam promotes dtypes; and equal networks compile once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        study_module,
+        "build_cell",
+        lambda name, task, hidden: cell_of(name, task.input_size, task.output_size, hidden),
+    )
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Input of every kind, outside the folder in which the command runs."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "ok.txt").write_text("the quick brown fox jumps over the lazy dog " * 9)
+    prices = np.cumsum(np.random.default_rng(0).normal(size=60)).tolist()
+    (folder / "ok.csv").write_text("day,price\n" + "".join(f"d{i},{p!r}\n" for i, p in enumerate(prices)))
+    (folder / "words.csv").write_text("day,price\n1,2\n2,many\n")
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "binary.bin").write_bytes(bytes(range(256)))
+    (folder / "short.txt").write_text("abc")
+    return folder
+
+
+class Page(HTMLParser):
+    """Every tag, and every attribute that could refer to something else."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.references, self.images, self.text = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        self.references += [
+            value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")
+        ]
+        if tag == "img":
+            self.images.append(dict(attrs))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def check_page(folder, pictures):
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == [] and text.startswith("<!doctype html>")
+    assert len(page.images) == len(pictures)
+    assert all(reference.startswith("data:image/png;base64,") for reference in page.references)
+    assert all(image["alt"] for image in page.images)
+    assert not re.search(r"https?://|@import|url\(|<script|<link", text)
+    return " ".join(page.text)
+
+
+def check_numbers(folder, command, cells, out):
+    """table.csv, results.npz and the printed table tell the same."""
+    rows = list(csv.DictReader(io.StringIO((folder / "table.csv").read_text(encoding="utf-8"))))
+    results = jaxrnn.load(folder / "results.npz")
+    assert list(results["studies"]) == cells == list(dict.fromkeys(row["cell"] for row in rows))
+    for name, study in results["studies"].items():
+        own = [row for row in rows if row["cell"] == name]
+        assert (study.diagnosis is None) == (command == "compare")
+        assert (study.comparison is None) == (command == "spectra")
+        if study.diagnosis:
+            assert own[-1]["verdict"] == study.diagnosis.verdict
+            assert float(own[-1]["growth_rate"]) == np.median(study.diagnosis.growth_rates.rates[:, 0])
+            assert f"{float(own[-1]['growth_rate']):.4f}" in out
+        if study.comparison:
+            assert tuple(row["window"] for row in own) == study.comparison.labels == ("2", "full")
+            for row, losses in zip(own, study.comparison.held_out_loss, strict=True):
+                assert float(row["held_out_loss"]) == np.mean(losses)
+                assert f"{np.mean(losses):.4f}" in out
+    return results
+
+
+CASES = [
+    (command, data, cells)
+    for command in ("report", "spectra", "spectra --steps 0", "compare")
+    for data, cells in (("--text", "elman"), ("--csv", "elman"), ("--task", "elman"))
+]
+CASES[0] = ("report", "--text", "elman,lstm")
+CASES[-1] = ("compare", "--task", "gru,elman,gru")
+
+
+@pytest.mark.parametrize(("command", "data", "cells"), CASES)
+def test_every_command_writes_a_whole_report_on_every_kind_of_data(
+    files, tmp_path, capsys, command, data, cells
+):
+    kind, *more = command.split()
+    where = {
+        "--text": ["--text", str(files / "ok.txt")],
+        "--csv": ["--csv", str(files / "ok.csv"), "--column", "price"],
+        "--task": ["--task", "series"],
+    }[data]
+    assert main([kind, *TINY, *more, *where, "--cell", cells, "--out", "made/new"]) == 0
+    out, err = capsys.readouterr()
+    folder = tmp_path / "made" / "new"
+    pictures = PICTURES[kind]
+    expected = {"index.html", "table.csv", "results.npz", *(f"{name}.png" for name in pictures)}
+    assert {path.name for path in folder.iterdir()} == expected
+    assert all((folder / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in pictures)
+    assert os.listdir(folder.parent) == ["new"] and not plt.get_fignums()
+    text = check_page(folder, pictures)
+    results = check_numbers(folder, kind, list(dict.fromkeys(cells.split(","))), out)
+    assert results["source"].sha256[:16] in text and results["facts"]["Command"].startswith(f"jaxrnn {kind}")
+    assert err == "" and os.path.join("made/new", "index.html") in out
+    if kind != "spectra":
+        assert results["studies"]["elman"].comparison.results[0].history.loss.shape == (1, 2)
+
+
+BAD = {
+    "an unknown option": ("report --colour red", "unrecognized arguments: --colour red"),
+    "an unknown command": ("paint", "invalid choice: 'paint'"),
+    "no command": ("", "required: COMMAND"),
+    "an unknown cell": (
+        "report --cell elman,rnn",
+        "--cell 'rnn' is unknown; expected some of elman,gru,lstm",
+    ),
+    "no cell": ("report --cell ,", "',' names nothing"),
+    "a window of 0": ("compare --windows 1,0", "'0' is not an integer of at least 1"),
+    "a window that is a word": ("compare --windows 1,all", "'all' is not an integer of at least 1"),
+    "no window": ("compare --windows ,", "',' names nothing"),
+    "no hidden unit": ("report --hidden 0", "'0' is not an integer of at least 1"),
+    "half a unit": ("report --hidden 2.5", "'2.5' is not an integer"),
+    "negative steps": ("report --steps -1", "'-1' is not an integer of at least 0"),
+    "no step to compare": ("compare --steps 0", "--steps 0 trains nothing to compare"),
+    "a seed beyond 32 bits": ("report --seed 99999999999999999999", "is larger than 4294967295"),
+    "an unknown task": ("report --task tea", "invalid choice: 'tea'"),
+    "text and CSV": ("report --text in/ok.txt --csv in/ok.csv", "not allowed with argument"),
+    "a column without CSV": ("report --text in/ok.txt --column price", "--column needs --csv FILE"),
+    "a missing text": ("report --text in/none.txt", "in/none.txt: No such file or directory"),
+    "a missing CSV": ("report --csv in/none.csv --column a", "in/none.csv: No such file or directory"),
+    "a folder as text": ("report --text in", "in: Is a directory"),
+    "an empty text": ("report --text in/empty.txt", "empty.txt is empty"),
+    "an empty CSV": ("report --csv in/empty.txt", "empty.txt is empty"),
+    "a binary text": ("report --text in/binary.bin", "binary.bin is not UTF-8 text"),
+    "a binary CSV": ("report --csv in/binary.bin", "binary.bin is not UTF-8 text"),
+    "a short text": ("report --text in/short.txt", "3 items are too few"),
+    "a CSV of many columns": ("report --csv in/ok.csv", "ok.csv has the columns day, price; choose one"),
+    "a missing column": (
+        "report --csv in/ok.csv --column cost",
+        "no column 'cost'; its columns are day, price",
+    ),
+    "a column of words": ("report --csv in/words.csv --column price", "line 3: 'price' holds 'many'"),
+    "a file as output": (
+        "spectra --text in/ok.txt --length 8 --out in/ok.csv",
+        "ok.csv is a file; expected a folder",
+    ),
+    "output below a file": ("spectra --text in/ok.txt --length 8 --out in/ok.csv/a/b", "ok.csv"),
+    "output where nobody writes": (
+        "spectra --text in/ok.txt --length 8 --out /proc/jaxrnn/a",
+        "/proc/jaxrnn",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_gets_one_line_exit_code_2_and_leaves_nothing(files, tmp_path, capsys, name):
+    line, message = BAD[name]
+    before = sorted(tmp_path.rglob("*"))
+    try:
+        code = main(line.split())
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1 and err.startswith("jaxrnn") and "error: " in err
+    assert message in err
+    assert sorted(tmp_path.rglob("*")) == before and files.exists()
+
+
+def broken(error):
+    def study(*_, **__):
+        raise error
+
+    return study
+
+
+@pytest.mark.parametrize("stage", ["study", "draw", "page", "save"])
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; no report was written"),
+        (OSError(28, "No space left"), 2, "No space"),
+    ],
+)
+def test_a_failure_on_the_way_leaves_the_earlier_report_and_nothing_else(
+    files, tmp_path, capsys, monkeypatch, stage, error, code, message
+):
+    build_module = importlib.import_module("jaxrnn.report.build")
+    monkeypatch.setattr(build_module, "study", lambda *_, **__: study_module.Study("elman", None, None))
+    monkeypatch.setattr(build_module, stage, broken(error))
+    earlier = tmp_path / "out" / "index.html"
+    for folder in ("out", "new/deep/er"):
+        if folder == "out":
+            earlier.parent.mkdir()
+            earlier.write_text("an earlier report")
+        before = sorted(tmp_path.rglob("*"))
+        assert main(["spectra", *TINY, "--text", str(files / "ok.txt"), "--out", folder]) == code
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and message in err
+        assert sorted(tmp_path.rglob("*")) == before
+    assert earlier.read_text() == "an earlier report"
+
+
+def test_ctrl_c_while_training_is_exit_code_130(files, tmp_path, capsys, monkeypatch):
+    """The training loop keeps what is done; a report of a half-trained network is not written."""
+    train = jaxrnn.training.TrainResult(None, None, None, None, interrupted=True)
+    monkeypatch.setattr(study_module, "train", lambda *_, **__: train)
+    assert main(["spectra", *TINY, "--text", str(files / "ok.txt")]) == 130
+    assert capsys.readouterr().err == "jaxrnn spectra: interrupted; no report was written.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_new_report_replaces_the_files_of_an_earlier_one(files, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.html").write_text("an earlier report")
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    assert main(["compare", *TINY, "--cell", "elman", "--text", str(files / "ok.txt"), "--out", "out"]) == 0
+    check_page(tmp_path / "out", COMPARE)
+    assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_windows_longer_than_the_sequence_and_one_step_of_three_seeds_still_report(files, tmp_path, capsys):
+    line = "compare --hidden 1 --length 1 --steps 1 --seeds 3 --batch 1 --windows full,7,full --quiet --cell elman"
+    assert main([*line.split(), "--csv", str(files / "ok.csv"), "--column", "price"]) == 0
+    check_page(tmp_path / "jaxrnn-report", COMPARE)
+    assert "full" in capsys.readouterr().out
+
+
+def test_progress_goes_to_standard_error(files, capsys):
+    line = "compare --hidden 1 --length 2 --steps 1 --seeds 1 --batch 1 --windows full --cell elman"
+    assert main([*line.split(), "--text", str(files / "ok.txt")]) == 0
+    out, err = capsys.readouterr()
+    assert "ok.txt: 396 characters" in err.replace("395", "396") and "elman window full" in err
+    assert out.startswith("cell")
+
+
+def test_seed_alphabet_and_steps_change_the_result(files, tmp_path):
+    line = "compare --hidden 2 --length 4 --steps 1 --seeds 1 --batch 2 --windows full --quiet --cell elman"
+    losses = []
+    for i, more in enumerate(
+        ([], [], ["--seed", "1"], ["--alphabet", "all"], ["--steps", "2"], ["--hidden", "3"])
+    ):
+        out = f"out{i}"
+        assert main([*line.split(), *more, "--text", str(files / "ok.txt"), "--out", out]) == 0
+        losses.append(
+            jaxrnn.load(tmp_path / out / "results.npz")["studies"]["elman"].comparison.held_out_loss.item()
+        )
+    assert losses[0] == losses[1]
+    assert len(set(losses)) == len(losses) - 1
+
+
+def test_module_runs_as_a_program_and_says_its_version():
+    run = subprocess.run(
+        [sys.executable, "-m", "jaxrnn", "--version"], capture_output=True, text=True, check=False,
+        cwd=os.path.dirname(os.path.dirname(jaxrnn.__file__)),
+    )  # fmt: skip
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == f"jaxrnn {jaxrnn.__version__}, jax {jax.__version__}\n"
