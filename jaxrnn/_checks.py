@@ -95,7 +95,7 @@ def trajectory(function: str, trajectory) -> int:
                 f"{function}: trajectory.hs leaf {path} has shape {jnp.shape(rest)} and h_0 has "
                 f"{jnp.shape(first)}; expected [T, ...] and [...] of one sequence. Use jax.vmap over a batch."
             )
-    if not sum(jnp.size(leaf) for leaf in jax.tree.leaves(trajectory.h_0)):
+    if length is None or not sum(jnp.size(leaf) for leaf in jax.tree.leaves(trajectory.h_0)):
         raise ValueError(f"{function}: the state is empty (n = 0); a network without memory has no Jacobian.")
     return length
 

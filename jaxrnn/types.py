@@ -91,10 +91,11 @@ class GradientEstimate(NamedTuple):
 class Estimator(NamedTuple):
     """A way to compute or approximate ∂L/∂params, as a pair of pure functions.
 
-    ``init(params, h_0) -> carry`` takes the states [B, ...] that the batch's sequences start from;
+    ``init(params, h_0) -> carry`` takes the states [B, ...] that the batch's sequences start from (an
+    estimator with a start of its own needs none);
     ``estimate(params, carry, batch, key) -> (GradientEstimate, carry)`` returns the carry that
     continues the same sequences in the next batch.
     """
 
-    init: Callable[[Params, State], Carry]
+    init: Callable[..., Carry]
     estimate: Callable[[Params, Carry, Batch, Key], tuple[GradientEstimate, Carry]]

@@ -36,7 +36,10 @@ def run(path: Path, folder: Path) -> bool:
         with tempfile.TemporaryDirectory() as sockets:
             manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{sockets}/kernel")
             resources = {"metadata": {"path": str(ROOT)}}
-            NotebookClient(notebook, km=manager, timeout=600, resources=resources).execute()
+            try:
+                NotebookClient(notebook, km=manager, timeout=600, resources=resources).execute()
+            finally:
+                manager.shutdown_kernel(now=True)
     except CellExecutionError as error:
         print(f"{path.name}: failed\n{error}", file=sys.stderr)
         return False

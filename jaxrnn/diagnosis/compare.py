@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import Float
 
 from jaxrnn import _checks
 from jaxrnn._pytree import ravel
 from jaxrnn.gradients import chunked, full
 from jaxrnn.gradients.fidelity import fidelity_of
-from jaxrnn.training import TrainResult, train
+from jaxrnn.training import Optimizer, TrainResult, train
 from jaxrnn.types import Batch, Cell, Estimator, Key, StepLoss
 
 __all__ = ["Comparison", "compare"]
@@ -56,7 +55,7 @@ def compare(
     cell: Cell,
     step_loss: StepLoss,
     data: Callable[[Key], Batch],
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     *,
     windows: Sequence[int | None] = (1, 4, 16, 64, None),
     truncation: Callable[..., Estimator] = chunked,
@@ -95,9 +94,10 @@ def compare(
     Example
     -------
     >>> from jaxrnn import cells, losses, tasks
+    >>> from jaxrnn.training import clipped_adam
     >>> task = tasks.series(length=8, batch_size=4)
     >>> cell = cells.stack(cells.elman(1, 4), cells.dense(4, 1))
-    >>> result = compare(cell, losses.squared_error, task.sample, optax.adam(1e-2), windows=(2,),
+    >>> result = compare(cell, losses.squared_error, task.sample, clipped_adam(), windows=(2,),
     ...                  steps=4, key=jax.random.key(0), seeds=1, progress=False)
     >>> result.labels
     ('2', 'full')

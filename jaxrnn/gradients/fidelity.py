@@ -37,7 +37,7 @@ def fidelity(
     batch: Batch,
     key: Key,
     *,
-    h_0: State,
+    h_0: State | None = None,
     draws: int = 1,
 ) -> Fidelity:
     """Compare an estimator with the exact gradient on one batch.
@@ -47,7 +47,7 @@ def fidelity(
     estimator, exact : Estimators of the same network, such as ``chunked(...)`` and ``full(...)``.
     params, batch : where to compare.
     key : split into one key a draw.
-    h_0 : states [B, ...] that both start from.
+    h_0 : states [B, ...] that both start from; not needed if both were built with `init_state`.
     draws : how many keys to average over; 1 is enough for a deterministic estimator.
 
     Returns

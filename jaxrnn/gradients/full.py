@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 
 from jaxrnn.gradients.loss import segment_loss, time_major
-from jaxrnn.gradients.start import InitState, add_start, keep_states
+from jaxrnn.gradients.start import InitState, start
 from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 
 __all__ = ["full", "segment_gradients"]
@@ -19,13 +19,14 @@ def full(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = No
     step, step_loss : of one sequence and one step.
     init_state : where sequences start. By default at the states in the carry, which continue the
         previous batch (a stream; no gradient flows into it). With a cell's ``init_state`` every batch
-        starts afresh there, and the gradient reaches a learned h_0.
+        starts afresh there, the gradient reaches a learned h_0, and the carry is empty.
 
     Returns
     -------
     Estimator
         ``init(params, h_0 [B, ...]) -> carry`` and ``estimate(params, carry, batch, key)``, where the
-        key is not used. The carry is the states [B, ...] at the end of the batch.
+        key is not used. A stream's carry is the states [B, ...] at the end of the batch; with
+        `init_state`, ``init(params)`` is enough.
 
     Notes
     -----
@@ -44,15 +45,16 @@ def full(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = No
     >>> estimate.loss, estimate.grads
     (Array(1.25, dtype=float32), Array(2.5, dtype=float32, weak_type=True))
     """
+    starts = start("gradients.full", init_state)
 
     def estimate(params, carry, batch, key):
         del key
-        segment = time_major("gradients.full", carry, batch)
-        h_0, add_h_0 = add_start(init_state, params, carry)
+        h_0, add_h_0 = starts.begin(params, carry, batch)
+        segment = time_major("gradients.full", h_0, batch)
         loss, h_T, grads, h_0_cotangent = segment_gradients(step, step_loss, params, h_0, segment)
-        return GradientEstimate(loss, add_h_0(grads, h_0_cotangent)), h_T
+        return GradientEstimate(loss, add_h_0(grads, h_0_cotangent)), starts.end(h_T)
 
-    return Estimator(keep_states, estimate)
+    return Estimator(starts.init, estimate)
 
 
 def segment_gradients(step, step_loss, params, h_0, segment):

@@ -10,7 +10,7 @@ from jaxrnn import _checks
 from jaxrnn.gradients.full import segment_gradients
 from jaxrnn.gradients.lags import adjoints_by_lag
 from jaxrnn.gradients.loss import time_major
-from jaxrnn.gradients.start import InitState, add_start, keep_states
+from jaxrnn.gradients.start import InitState, start
 from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 
 __all__ = ["chunked", "sliding"]
@@ -34,7 +34,7 @@ def chunked(
     Returns
     -------
     Estimator
-        As `full`; the carry is the states [B, ...] at the end of the batch.
+        With the carry of `full`.
 
     Raises
     ------
@@ -50,11 +50,12 @@ def chunked(
     Williams & Peng, An efficient gradient-based algorithm for on-line training, 1990 (BPTT(h; h')).
     """
     window = _checks.at_least("gradients.chunked", "window", window, 1)
+    starts = start("gradients.chunked", init_state)
 
     def estimate(params, carry, batch, key):
         del key
-        segment = time_major("gradients.chunked", carry, batch)
-        h_0, add_h_0 = add_start(init_state, params, carry)
+        h_0, add_h_0 = starts.begin(params, carry, batch)
+        segment = time_major("gradients.chunked", h_0, batch)
         n_chunks, rest = divmod(segment.weights.shape[0], window)
         cut = n_chunks * window
 
@@ -73,9 +74,9 @@ def chunked(
             parts.append(part)
         h_T, grads = carry
         loss = jnp.sum(jnp.stack([loss for loss, _ in parts]))
-        return GradientEstimate(loss, add_h_0(grads, parts[0][1])), h_T
+        return GradientEstimate(loss, add_h_0(grads, parts[0][1])), starts.end(h_T)
 
-    return Estimator(keep_states, estimate)
+    return Estimator(starts.init, estimate)
 
 
 def sliding(
@@ -95,7 +96,7 @@ def sliding(
     Returns
     -------
     Estimator
-        As `full`; the carry is the states [B, ...] at the end of the batch.
+        With the carry of `full`.
 
     Raises
     ------
@@ -111,11 +112,12 @@ def sliding(
     Williams & Peng, An efficient gradient-based algorithm for on-line training, 1990 (BPTT(h)).
     """
     window = _checks.at_least("gradients.sliding", "window", window, 1)
+    starts = start("gradients.sliding", init_state)
 
     def estimate(params, carry, batch, key):
         del key
-        segment = time_major("gradients.sliding", carry, batch)
-        h_0, add_h_0 = add_start(init_state, params, carry)
+        h_0, add_h_0 = starts.begin(params, carry, batch)
+        segment = time_major("gradients.sliding", h_0, batch)
         adjoints = adjoints_by_lag(step, step_loss, params, h_0, segment)
 
         def add_lag(carry, _):
@@ -131,6 +133,6 @@ def sliding(
             (_, total), _ = lax.scan(add_lag, first, length=n_lags - 1)
         grads = jax.tree.map(jnp.add, adjoints.lag_0, adjoints.pull(total))
         h_0_cotangent = jax.tree.map(lambda leaf: leaf[0], total)
-        return GradientEstimate(adjoints.loss, add_h_0(grads, h_0_cotangent)), adjoints.h_T
+        return GradientEstimate(adjoints.loss, add_h_0(grads, h_0_cotangent)), starts.end(adjoints.h_T)
 
-    return Estimator(keep_states, estimate)
+    return Estimator(starts.init, estimate)

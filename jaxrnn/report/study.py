@@ -7,19 +7,17 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 
 from jaxrnn import cells, gradients
 from jaxrnn._checks import choice
 from jaxrnn.diagnosis import Comparison, Diagnosis, compare, diagnose
 from jaxrnn.tasks import Task
-from jaxrnn.training import train
+from jaxrnn.training import clipped_adam, train
 from jaxrnn.types import Cell
 
 __all__ = ["CELLS", "Settings", "Study", "build_cell", "study"]
 
 CELLS = {"elman": cells.elman, "gru": cells.gru, "lstm": cells.lstm}
-_LEARNING_RATE, _CLIP = 5e-3, 1.0
 
 
 class Settings(NamedTuple):
@@ -73,16 +71,12 @@ def study(name: str, task: Task, settings: Settings, *, progress: bool = True) -
     return Study(name, comparison, diagnosis)
 
 
-def _optimizer():
-    return optax.chain(optax.clip_by_global_norm(_CLIP), optax.adam(_LEARNING_RATE))
-
-
 def _compare(cell, task, settings, key, title):
     comparison = compare(
         cell,
         task.step_loss,
         task.sample,
-        _optimizer(),
+        clipped_adam(),
         windows=settings.windows,
         held_out=task.held_out,
         steps=settings.steps,
@@ -100,7 +94,7 @@ def _train_exactly(cell, task, settings, key, title):
     if not settings.steps:
         return cell.init(key)
     exact = gradients.full(cell.step, task.step_loss)
-    result = train(cell, exact, _optimizer(), task.sample, steps=settings.steps, key=key, progress=title)
+    result = train(cell, exact, clipped_adam(), task.sample, steps=settings.steps, key=key, progress=title)
     if result.interrupted:
         raise KeyboardInterrupt
     return result.seed()

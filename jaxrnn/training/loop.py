@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
+from jaxrnn.training.optimizers import Optimizer
 from jaxrnn.types import Batch, Carry, Cell, Estimator, Key, Params
 
 __all__ = ["History", "TrainResult", "train"]
@@ -63,7 +64,7 @@ class TrainResult(NamedTuple):
 def train(
     cell: Cell,
     estimator: Estimator,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     data: Callable[[Key], Batch] | Iterable[Batch],
     *,
     steps: int,
@@ -89,7 +90,8 @@ def train(
     seeds : S, trained at once by `jax.vmap`.
     params : start here (one seed's tree, for all seeds) instead of at ``cell.init``.
     stream : whether a batch continues the sequences of the one before. By default every batch starts at
-        ``cell.init_state(params)``; build the estimator with ``init_state=`` to train a learned h_0.
+        ``cell.init_state(params)``; build the estimator with ``init_state=`` to train a learned h_0, and
+        without it for a stream.
     chunk : steps a compiled call runs before the host sees the loss.
     progress : whether to show a bar with loss and gradient norm, averaged over the seeds; a string is its
         title.
