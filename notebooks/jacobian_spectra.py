@@ -322,7 +322,7 @@ plt.show()
 # vanishes, while a large network left alone is chaotic. A diagnosis without the inputs would mislead.
 # Driven networks of 200 units agree with the limit of many units within 0.03; without input, finite
 # networks deviate more: at $g = 1.25$ these have $\lambda_1 \approx 0$ and are not chaotic yet, where the
-# limit is 0.025.
+# limit is 0.024.
 
 
 # %%

@@ -105,6 +105,26 @@ def test_no_gradient_flows_into_the_carried_state(kind):
 
 
 @every_estimator
+def test_an_estimator_with_its_own_start_carries_nothing_and_needs_no_h_0(kind):
+    cell, d = CELLS["elman_tanh"]
+    params, _, batch = make_batch(cell, d, B, T)
+    estimator = ESTIMATORS[kind](cell.step, squared_error, init_state=cell.init_state)
+    assert estimator.init(params) == ()
+    got, carry = estimator.estimate(params, (), batch, jax.random.key(0))
+    assert carry == ()
+    from_zero, _ = estimate(ESTIMATORS[kind], cell, params, cell.initial_states(params, B), batch)
+    assert_close(got, from_zero)
+
+
+@every_estimator
+def test_a_stream_without_h_0_is_refused(kind):
+    cell, _ = CELLS["elman_tanh"]
+    estimator = ESTIMATORS[kind](cell.step, squared_error)
+    with pytest.raises(ValueError, match="init got no h_0; give the states"):
+        estimator.init({})
+
+
+@every_estimator
 def test_jit_changes_nothing_and_traces_once(kind):
     cell, d = CELLS["lstm_dense"]
     params, h_0, batch = make_batch(cell, d, B, T)
