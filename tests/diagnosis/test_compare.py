@@ -72,15 +72,14 @@ def test_cosine_and_relative_error_are_the_fidelity_at_full_bptts_end(comparison
     exact = gradients.full(step, squared_error)
     for i, window in enumerate((1, 3)):
         estimator = gradients.chunked(step, squared_error, window=window)
+
+        @jax.jit
+        def fidelity_at(params, estimator=estimator):
+            batch, h_0 = sample(key_data), jnp.zeros((3, 2))
+            return gradients.fidelity(estimator, exact, params, batch, KEY, h_0=h_0)
+
         for seed in range(2):
-            fidelity = gradients.fidelity(
-                estimator,
-                exact,
-                comparison.results[-1].seed(seed),
-                sample(key_data),
-                KEY,
-                h_0=jnp.zeros((3, 2)),
-            )
+            fidelity = fidelity_at(comparison.results[-1].seed(seed))
             assert comparison.cosine[i, seed] == pytest.approx(float(fidelity.cosine), rel=1e-10)
             assert comparison.relative_error[i, seed] == pytest.approx(float(fidelity.bias), rel=1e-10)
             assert fidelity.bias > 1e-3
