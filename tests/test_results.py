@@ -177,7 +177,9 @@ def test_somebody_elses_named_tuple_comes_back_as_a_tuple(tmp_path):
     assert_same(jr.load(tmp_path / "r.npz"), (1, np.ones(2)))
 
 
-@pytest.mark.parametrize("kind", ["jaxrnn.results:save", "jaxrnn.cli:main", "jaxrnn.types:Missing"])
+@pytest.mark.parametrize(
+    "kind", ["jaxrnn.results:save", "jaxrnn._checks:NumericalError", "jaxrnn.types:Missing"]
+)
 def test_a_file_cannot_name_code_to_run(tmp_path, kind):
     structure = [kind, {"path": ["value", str(tmp_path / "hacked")], "result": ["value", 1]}]
     np.savez(tmp_path / "r.npz", __structure__=json.dumps(structure))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxrnn import _checks
 from jaxrnn.jacobians import _scaled
 
-__all__ = ["norm_bound", "product_bound"]
+__all__ = ["norm_bound", "product_bound", "sums_over_spans"]
 
 
 def norm_bound(
@@ -29,7 +32,7 @@ def norm_bound(
     Raises
     ------
     ValueError
-        If W_hh is not square, or gamma is negative.
+        If W_hh is not square, or gamma or a (concrete) lag is negative.
 
     Example
     -------
@@ -42,6 +45,8 @@ def norm_bound(
     """
     if jnp.ndim(W_hh) != 2 or W_hh.shape[0] != W_hh.shape[1]:
         raise ValueError(f"jacobians.norm_bound: W_hh has shape {jnp.shape(W_hh)}; expected [n, n].")
+    if not isinstance(lags, jax.core.Tracer) and np.min(lags, initial=0) < 0:
+        raise ValueError(f"jacobians.norm_bound: lags go down to {np.min(lags)}; expected t - k >= 0.")
     if gamma < 0:
         raise ValueError(f"jacobians.norm_bound: gamma is {gamma}; a supremum of |φ'| is at least 0.")
     W_hh = _scaled.widen(W_hh)
@@ -60,15 +65,24 @@ def product_bound(js: Float[Array, "T n n"]) -> Float[Array, "T1 T1"]:
     >>> product_bound(jnp.full((3, 1, 1), 0.5))[3, 0]
     Array(-2.0794415, dtype=float32)
     """
-    T, _ = _checks.jacobian_chain("jacobians.product_bound", js)
+    _checks.jacobian_chain("jacobians.product_bound", js)
     js, exponents = _scaled.normalise(_scaled.widen(js))
     log_J = jnp.log(jnp.linalg.norm(js, 2, axis=(1, 2))) + exponents.astype(js.dtype) * _scaled.LN2
+    return sums_over_spans(log_J)
+
+
+def sums_over_spans(log_J: Float[Array, " T"]) -> Float[Array, "T1 T1"]:
+    """``Σ_{i=k+1}^{t} log_J_i`` at [t, k]; -inf above the diagonal.
+
+    Sums, not differences of running sums, in which a J of 0 would leave -inf - -inf.
+    """
+    T = len(log_J)
 
     def row(carry, inputs):
         t, log_J_t = inputs
         carry = jnp.where(jnp.arange(T + 1) < t, carry + log_J_t, carry).at[t].set(0.0)
         return carry, carry
 
-    first = jnp.full(T + 1, -jnp.inf, js.dtype).at[0].set(0.0)
+    first = jnp.full(T + 1, -jnp.inf, log_J.dtype).at[0].set(0.0)
     _, rows = lax.scan(row, first, (jnp.arange(1, T + 1), log_J))
     return jnp.concatenate([first[None], rows])

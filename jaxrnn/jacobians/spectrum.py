@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._graded import log_singular_values, udt
 from jaxrnn.jacobians.norms import CERTIFIED_BELOW
 
-__all__ = ["Spectrum", "spectrum"]
+__all__ = ["Spectrum", "spectrum", "spectrum_fan"]
 
 _SAFETY = 10
 # How much further than its replicates a value may be off.
@@ -101,6 +103,50 @@ def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spe
     log_sigma = jnp.where(finite, log_sigma, jnp.nan)
     log_error = jnp.where(finite, error, jnp.inf).astype(js.dtype)
     return Spectrum(log_sigma, log_error, log_error < CERTIFIED_BELOW)
+
+
+def spectrum_fan(js: Float[Array, "T n n"], lags: Int[Array, " F"]) -> Spectrum:
+    """The spectra of ``∂h_T/∂h_{T-lag}`` at several lags: how many directions survive, and how long (E15).
+
+    Parameters
+    ----------
+    js : [T, n, n] of `step_jacobians`.
+    lags : [F] integers 0..T; they may be traced.
+
+    Returns
+    -------
+    Spectrum
+        With a leading axis [F].
+
+    Raises
+    ------
+    IndexError
+        If a (concrete) lag lies outside 0..T.
+
+    Notes
+    -----
+    Time and memory of F calls of `spectrum` over all T steps, in one program for all lags.
+
+    Example
+    -------
+    >>> js = jnp.broadcast_to(jnp.diag(jnp.array([1.0, 0.5])), (3, 2, 2))
+    >>> spectrum_fan(js, jnp.array([1, 3])).log_sigma[:, 1]  # ln 1/2 and ln 1/8
+    Array([-0.6931472, -2.0794415], dtype=float32)
+    """
+    T, n = _checks.jacobian_chain("jacobians.spectrum_fan", js)
+    if not isinstance(lags, jax.core.Tracer) and not np.all(
+        (np.asarray(lags) >= 0) & (np.asarray(lags) <= T)
+    ):
+        raise IndexError(
+            f"jacobians.spectrum_fan: lags are {np.asarray(lags)}; expected 0 <= lag <= T = {T}."
+        )
+
+    def at(lag):
+        # Identity factors in front leave the product as it is, so that all lags share one shape.
+        inside = jnp.arange(T)[:, None, None] >= T - lag
+        return spectrum(jnp.where(inside, js, jnp.eye(n, dtype=js.dtype)))
+
+    return jax.vmap(at)(jnp.asarray(lags))
 
 
 def _log_sigma(js, exponents, rotation):
