@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from jaxrnn import cells, gradients, jacobians, losses, tasks, training
+from jaxrnn import cells, diagnosis, gradients, jacobians, losses, tasks, training
 from jaxrnn._checks import NumericalError
 from jaxrnn.diagnosis import compare, diagnose
 from jaxrnn.recurrence import unroll
@@ -22,6 +22,7 @@ __all__ = [
     "cells",
     "compare",
     "diagnose",
+    "diagnosis",
     "gradients",
     "jacobians",
     "load",

@@ -28,16 +28,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     command = shlex.join(["jaxrnn", *(sys.argv[1:] if arguments is None else arguments)])
     try:
-        return _run(options, command)
+        task, settings = _prepare(options)
     except (OSError, ValueError) as error:
-        print(f"jaxrnn {options.command}: error: {_one_line(error)}", file=sys.stderr)
-        return 2
+        return _bad_input(options, error)
+    try:
+        return _run(options, task, settings, command)
+    except OSError as error:  # a folder that cannot be written; anything else is a fault and shows itself
+        return _bad_input(options, error)
     except KeyboardInterrupt:
         print(f"jaxrnn {options.command}: interrupted; no report was written.", file=sys.stderr)
         return 130
 
 
-def _run(options, command):
+def _bad_input(options, error):
+    print(f"jaxrnn {options.command}: error: {_one_line(error)}", file=sys.stderr)
+    return 2
+
+
+def _prepare(options):
+    """The task and the settings; ValueError or OSError if the options or the data are no good."""
     import jax
 
     from jaxrnn import report
@@ -51,7 +60,6 @@ def _run(options, command):
         raise ValueError("--column needs --csv FILE.")
     if options.command != "spectra" and options.steps == 0:
         raise ValueError("--steps 0 trains nothing to compare; only `jaxrnn spectra` takes it.")
-    task = _task(options)
     settings = report.Settings(
         hidden=options.hidden,
         steps=options.steps,
@@ -61,6 +69,12 @@ def _run(options, command):
         with_spectra=options.command in ("report", "spectra"),
         with_comparison=options.command in ("report", "compare"),
     )
+    return _task(options), settings
+
+
+def _run(options, task, settings, command):
+    from jaxrnn import report
+
     tables = report.build(
         task, options.cell, settings, options.out, command=command, progress=not options.quiet
     )
@@ -89,12 +103,12 @@ def _build_parser():
     parser = _Parser(prog="jaxrnn", description="Where does the gradient of a recurrent network go?")
     parser.add_argument("--version", action="version", version=_versions())
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
-    for name, help_text, steps in (
-        ("report", "train, diagnose and compare; write everything", 300),
-        ("spectra", "Jacobian norms, spectra and the verdict only (--steps 0: untrained)", 300),
-        ("compare", "truncated against full BPTT only", 300),
+    for name, help_text in (
+        ("report", "train, diagnose and compare; write everything"),
+        ("spectra", "Jacobian norms, spectra and the verdict only (--steps 0: untrained)"),
+        ("compare", "truncated against full BPTT only"),
     ):
-        _add_options(commands.add_parser(name, help=help_text, description=help_text), steps)
+        _add_options(commands.add_parser(name, help=help_text, description=help_text))
     return parser
 
 
@@ -106,7 +120,7 @@ def _versions():
     return f"jaxrnn {jaxrnn.__version__}, jax {version('jax')}"
 
 
-def _add_options(parser, steps):
+def _add_options(parser):
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--text", metavar="FILE", help="a UTF-8 text to model, character by character")
     data.add_argument("--csv", metavar="FILE", help="a CSV file to forecast, with --column")
@@ -129,7 +143,7 @@ def _add_options(parser, steps):
     parser.add_argument(
         "--windows", type=_windows, default="1,4,16,64,full", help="truncation windows (%(default)s)"
     )
-    parser.add_argument("--steps", type=_count, default=steps, help="training steps (%(default)s)")
+    parser.add_argument("--steps", type=_count, default=300, help="training steps (%(default)s)")
     parser.add_argument("--seeds", type=_positive, default=2, help="runs, trained side by side (%(default)s)")
     parser.add_argument("--seed", type=_seed, default=0, help="where the random numbers start (%(default)s)")
     parser.add_argument("--x64", action="store_true", help="compute in float64")

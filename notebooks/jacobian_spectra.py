@@ -125,23 +125,17 @@ def norms_at_gain(gain):
     return jax.vmap(jr.jacobians.norms)(js)
 
 
-def quantiles_by_lag(log_norm):
-    """10 %, 50 % and 90 % of ln ‖∂h_t/∂h_k‖ over the pairs with t - k = lag, for every lag."""
-    diagonals = [np.diagonal(log_norm, -lag, axis1=-2, axis2=-1) for lag in lags]
-    return np.array([np.quantile(diagonal, [0.1, 0.5, 0.9]) for diagonal in diagonals]).T
-
-
 tables = [norms_at_gain(gain) for gain in gains]
 assert all(np.all(table.certified) for table in tables)
-by_lag = np.array([quantiles_by_lag(table.log_norm) for table in tables])  # [gain, quantile, lag]
+by_lag = [jr.jacobians.norm_by_lag(table) for table in tables]
 
 # %%
 to_log10 = 1 / np.log(10)
 colors = plt.colormaps["viridis"](np.linspace(0, 0.9, len(gains)))
 _, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
-for gain, (low, median, high), color in zip(gains, by_lag, colors, strict=True):
-    ax.plot(lags, median * to_log10, color=color, label=f"{gain:g}")
-    ax.fill_between(lags, low * to_log10, high * to_log10, color=color, alpha=0.2, linewidth=0)
+for gain, curve, color in zip(gains, by_lag, colors, strict=True):
+    ax.plot(lags, curve.median * to_log10, color=color, label=f"{gain:g}")
+    ax.fill_between(lags, curve.low * to_log10, curve.high * to_log10, color=color, alpha=0.2, linewidth=0)
     bound = jr.jacobians.norm_bound(gain * G, lags, gamma=tanh.gamma)
     ax.plot(lags, bound * to_log10, "--", color=color, linewidth=0.9)
 ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
@@ -156,7 +150,7 @@ plt.show()
 # the gradient vanishes.
 
 # %%
-decades_per_step = {g: float(q[1, -1] * to_log10 / T) for g, q in zip(gains, by_lag, strict=True)}
+decades_per_step = {g: float(c.median[-1] * to_log10 / T) for g, c in zip(gains, by_lag, strict=True)}
 check("decades per step at g = 0.5", decades_per_step[0.5], -0.36, 0.02)
 check("decades per step at g = 1", decades_per_step[1.0], -0.10, 0.01)
 assert decades_per_step[2.0] > 0
@@ -209,22 +203,10 @@ assert spectra.log_sigma[-1, -1] < spectra.log_sigma[0, -1]
 
 # %% [markdown]
 # The same as a fan against the lag: where few lines stay up while the others fall, few directions of the
-# past are remembered. Identity factors in front leave a product as it is, so that one compiled function
-# serves every lag.
-
+# past are remembered.
 
 # %%
-@jax.jit
-def fan(js, fan_lags):
-    """The singular spectra of ∂h_T/∂h_{T-lag} at each lag."""
-
-    def at(lag):
-        outside = jnp.arange(T)[:, None, None] < T - lag
-        return jr.jacobians.spectrum(jnp.where(outside, jnp.eye(n), js))
-
-    return jax.vmap(at)(fan_lags)
-
-
+fan = jax.jit(jr.jacobians.spectrum_fan)
 fan_lags = np.array([1, 2, 4, 8, 12, 16, 24, 32, 40])
 _, axes = plt.subplots(1, 3, figsize=(12.5, 4), sharey=True, layout="constrained")
 for ax, gain in zip(axes, (0.5, 1.0, 2.0), strict=True):
@@ -374,7 +356,7 @@ at_end = {}
 _, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 for (name, (gated_cell, p)), color, style in zip(gated.items(), colors, styles, strict=True):
     result = table(step_jacobians(gated_cell, p, xs))
-    _, median, _ = quantiles_by_lag(result.log_norm)
+    median = jr.jacobians.norm_by_lag(result).median
     at_end[name] = median[-1] * to_log10
     ax.plot(lags, median * to_log10, style, color=color, label=name)
 ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")

@@ -142,6 +142,11 @@ def test_norm_bound_refuses_a_negative_gamma():
     wrong(ValueError, "norm_bound: gamma is -1", jacobians.norm_bound, JS[0], 1, gamma=-1)
 
 
+def test_norm_bound_refuses_a_negative_lag():
+    match = "norm_bound: lags go down to -1"
+    wrong(ValueError, match, jacobians.norm_bound, JS[0], jnp.array([2, -1]), gamma=1.0)
+
+
 def batch_of(**changes):
     return make_batch(CELL, D, 2, 5)[2]._replace(**changes)
 

@@ -1,4 +1,4 @@
-"""The README's examples, as a reader would paste them."""
+"""The examples of the README and of the docs' first page, as a reader would paste them."""
 
 import re
 import subprocess
@@ -8,15 +8,21 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parents[1]
-_EXAMPLES = re.findall(r"```python\n(.*?)```", (_ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+_EXAMPLES = {
+    f"{page} {i}": example
+    for page in ("README.md", "docs/index.md")
+    for i, example in enumerate(
+        re.findall(r"```python\n(.*?)```", (_ROOT / page).read_text(encoding="utf-8"), re.S)
+    )
+}
 
 
-def test_readme_has_both_examples():
-    assert len(_EXAMPLES) == 2
+def test_both_pages_have_examples():
+    assert {"README.md 0", "README.md 1", "docs/index.md 0"} <= set(_EXAMPLES)
 
 
-@pytest.mark.parametrize("example", _EXAMPLES, ids=["twenty lines", "own cell"])
-def test_readme_example_runs(example, tmp_path):
+@pytest.mark.parametrize("example", _EXAMPLES.values(), ids=_EXAMPLES)
+def test_example_runs(example, tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )

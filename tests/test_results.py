@@ -11,10 +11,10 @@ import pytest
 
 import jaxrnn as jr
 from jaxrnn.cells.lstm import LSTMState
-from jaxrnn.diagnosis import Comparison, Diagnosis, NormByLag, Saturation
+from jaxrnn.diagnosis import Comparison, Diagnosis, Saturation
 from jaxrnn.gradients import Decomposition
 from jaxrnn.gradients.fidelity import Fidelity
-from jaxrnn.jacobians import GrowthRates, Norms, Spectrum
+from jaxrnn.jacobians import GrowthRates, NormByLag, Norms, Spectrum
 from jaxrnn.report import Settings, Study
 from jaxrnn.training import History, TrainResult
 

@@ -59,14 +59,14 @@ linear = Activation("linear", lambda z: z, 1.0)
 
 
 def leaky_relu(alpha: float = 0.01) -> Activation:
-    """Z for z > 0, else αz; γ = max(1, |α|)."""
+    """z for z > 0, else αz; γ = max(1, |α|)."""
     return Activation(
         f"leaky_relu({alpha:g})", partial(jax.nn.leaky_relu, negative_slope=alpha), max(1.0, abs(alpha))
     )
 
 
 def elu(alpha: float = 1.0) -> Activation:
-    """Z for z > 0, else α(e^z - 1); γ = max(1, |α|)."""
+    """z for z > 0, else α(e^z - 1); γ = max(1, |α|)."""
     return Activation(f"elu({alpha:g})", partial(jax.nn.elu, alpha=alpha), max(1.0, abs(alpha)))
 
 

@@ -39,12 +39,12 @@ def he() -> Initializer:
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
-    """Gain · Q with orthonormal rows or columns: every singular value is `gain` (Saxe et al. 2014)."""
+    """gain · Q with orthonormal rows or columns: every singular value is `gain` (Saxe et al. 2014)."""
     return jax.nn.initializers.orthogonal(scale=gain)
 
 
 def identity(gain: float = 1.0) -> Initializer:
-    """Gain · I, the start of the IRNN (Le, Jaitly & Hinton 2015)."""
+    """gain · I, the start of the IRNN (Le, Jaitly & Hinton 2015)."""
 
     def init(key, shape, dtype=None):
         del key

@@ -17,33 +17,22 @@ from jaxrnn.diagnosis.verdict import Verdict, judge
 from jaxrnn.gradients import decompose
 from jaxrnn.jacobians import (
     GrowthRates,
+    NormByLag,
     Norms,
     Spectrum,
     growth_rates,
+    norm_by_lag,
     norms,
-    product_bound,
-    spectrum,
+    spectrum_fan,
     step_jacobians,
 )
 from jaxrnn.recurrence import unroll
 from jaxrnn.types import Batch, Params, State, StepFn, StepLoss
 
-__all__ = ["Diagnosis", "NormByLag", "Saturation", "diagnose"]
+__all__ = ["Diagnosis", "Saturation", "diagnose"]
 
 _SATURATED = 0.95
 _BINS = 40
-
-
-class NormByLag(NamedTuple):
-    """ln ‖∂h_t/∂h_k‖₂ against the lag t - k = 0..T, over all t and sequences, in nats."""
-
-    median: Float[np.ndarray, " T1"]
-    low: Float[np.ndarray, " T1"]
-    """The 10 % quantile."""
-    high: Float[np.ndarray, " T1"]
-    """The 90 % quantile."""
-    product_bound: Float[np.ndarray, " T1"]
-    """The mean of Σ ln ‖J_i‖₂ over the lag (E14, middle term)."""
 
 
 class Saturation(NamedTuple):
@@ -153,8 +142,7 @@ def diagnose(
     measured = jax.tree.map(
         np.asarray, _measure(step, step_loss, params, h_0, batch, jnp.asarray(fan_lags), sequences)
     )
-    table, bounds, rates, fan, hs, profile, window_error = measured
-    by_lag = _norm_by_lag(table.log_norm, bounds)
+    table, by_lag, rates, fan, hs, profile, window_error = measured
     verdict = judge(table, by_lag.median, log(threshold))
     return Diagnosis(
         *verdict_with_rate(verdict, rates),
@@ -190,19 +178,12 @@ def _measure(step, step_loss, params, h_0, batch, fan_lags, sequences):
     def of_one(h_0, xs):
         trajectory = unroll(step, params, h_0, xs)
         js = step_jacobians(step, params, trajectory)
-        return js, (norms(js), product_bound(js), growth_rates(js), trajectory.hs)
+        return js, norms(js), growth_rates(js), trajectory.hs
 
-    js, (table, bounds, rates, hs) = jax.vmap(of_one)(h_0_few, xs)
-
-    def spectrum_at(lag):
-        # Identity factors in front leave the product as it is, so that all lags share one shape.
-        length, n = js.shape[1:3]
-        keep = jnp.arange(length)[:, None, None] >= length - lag
-        return spectrum(jnp.where(keep, js[0], jnp.eye(n, dtype=js.dtype)))
-
+    js, table, rates, hs = jax.vmap(of_one)(h_0_few, xs)
     parts = decompose(step, step_loss, params, h_0, batch)
     profile, window_error = _by_lag(parts)
-    return table, bounds, rates, jax.vmap(spectrum_at)(fan_lags), hs, profile, window_error
+    return table, norm_by_lag(table), rates, spectrum_fan(js[0], fan_lags), hs, profile, window_error
 
 
 def _by_lag(parts):
@@ -216,24 +197,6 @@ def _by_lag(parts):
     total = tree_norm([leaf[0] for leaf in missing])
     missing = [jnp.concatenate([leaf[1:], jnp.zeros_like(leaf[:1])]) for leaf in missing]
     return profile, jax.vmap(tree_norm)(missing) / jnp.where(total > 0, total, 1)
-
-
-def _norm_by_lag(log_norm, bounds):
-    length = log_norm.shape[-1]
-    quantiles, mean_bound = [], []
-    for lag in range(length):
-        diagonal = np.diagonal(log_norm, offset=-lag, axis1=-2, axis2=-1)
-        quantiles.append(_quantiles(diagonal))
-        mean_bound.append(np.diagonal(bounds, offset=-lag, axis1=-2, axis2=-1).mean())
-    low, median, high = np.array(quantiles).T
-    return NormByLag(median, low, high, np.array(mean_bound))
-
-
-def _quantiles(values):
-    """10 %, 50 % and 90 %; -inf is a value like any other, NaN spoils all three."""
-    if np.isnan(values).any():
-        return np.full(3, np.nan)
-    return np.quantile(values, [0.1, 0.5, 0.9], method="nearest")
 
 
 def _horizon(profile):

@@ -54,7 +54,7 @@ def udt(
 def log_singular_values(
     m: Float[Array, " n"], e: Int[Array, " n"], T: Float[Array, "n n"]
 ) -> Float[Array, " n"]:
-    """Ln of the singular values of ``diag(m · 2^e) T``, descending; -inf for zero.
+    """ln of the singular values of ``diag(m · 2^e) T``, descending; -inf for zero.
 
     One-sided Jacobi: rotate pairs of rows until all are orthogonal; their norms are the singular values.
     Rows keep integer exponents, and a rotation uses only ``r = 2^(e_j - e_i) <= 1``, so that a small row

@@ -104,7 +104,7 @@ def norms(js: Float[Array, "T n n"]) -> Norms:
 
 
 def _product_table(js, support, exponents):
-    """Ln σ₁ of P_{t,k} and ln of a bound on ‖ |J_t|...|J_{k+1}| ‖₂, both [T, T] at [t-1, k].
+    """ln σ₁ of P_{t,k} and ln of a bound on ‖ |J_t|...|J_{k+1}| ‖₂, both [T, T] at [t-1, k].
 
     Every start k has a slot with its running product; entries k >= t are leftovers.
     """

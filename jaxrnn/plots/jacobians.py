@@ -7,10 +7,8 @@ from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, TwoSlopeNorm
-from matplotlib.ticker import FormatStrFormatter
 
-from jaxrnn.diagnosis import NormByLag
-from jaxrnn.jacobians import Norms, Spectrum
+from jaxrnn.jacobians import NormByLag, Norms, Spectrum
 from jaxrnn.plots.style import CYCLE, axes, finite, to_log10
 
 __all__ = ["plot_norm_by_lag", "plot_norms", "plot_spectrum_fan"]
@@ -49,9 +47,8 @@ def plot_norms(result: Norms, *, log_bound_rate: float | None = None, ax: Axes |
     )
     bar = ax.figure.colorbar(image, ax=ax, label=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$")
     # White is 0 and the two sides have scales of their own, so each needs its ticks.
-    bar.set_ticks([*np.linspace(low, 0, 4), *np.linspace(0, high, 3)[1:]])
-    bar.formatter = FormatStrFormatter("%+.1f")
-    bar.update_ticks()
+    ticks = [*np.linspace(low, 0, 4)[:-1], 0, *np.linspace(0, high, 3)[1:]]
+    bar.set_ticks(ticks, labels=[f"{tick:+.1f}".replace("-", "−") if tick else "0" for tick in ticks])
     if log_bound_rate is not None:
         _bound_contours(ax, len(decades), to_log10(log_bound_rate))
     ax.set(xlabel="k (step of the earlier state)", ylabel="t (step of the later state)")
@@ -85,7 +82,7 @@ def plot_norm_by_lag(
 
     Parameters
     ----------
-    result : of `diagnose`.
+    result : of `jacobians.norm_by_lag`.
     log_bound_rate : ln(γλ); draws the line (γλ)^lag.
     label : a name for the legend; call again with the same `ax` to compare networks.
     ax : axes to draw into.
@@ -130,7 +127,8 @@ def plot_spectrum_fan(lags: Num[np.ndarray, " F"], result: Spectrum, *, ax: Axes
     ax = axes(ax)
     decades = np.where(np.asarray(result.certified), finite(to_log10(result.log_sigma)), np.nan)
     n = decades.shape[1]
-    colors = ScalarMappable(norm=LogNorm(1, max(n, 2)), cmap="viridis_r")
+    # From ½, so that the first line is not in the palest colour.
+    colors = ScalarMappable(norm=LogNorm(0.5, max(n, 2)), cmap="viridis_r")
     for i in range(n):
         ax.plot(
             lags,
@@ -142,7 +140,11 @@ def plot_spectrum_fan(lags: Num[np.ndarray, " F"], result: Spectrum, *, ax: Axes
             color=colors.to_rgba(np.array(i + 1.0)),
         )
     ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
-    ax.figure.colorbar(colors, ax=ax, label="index i of the singular value")
+    bar = ax.figure.colorbar(colors, ax=ax, label="index i of the singular value")
+    ticks = [2**i for i in range(int(np.log2(n)) + 1)]
+    bar.set_ticks(ticks, labels=[str(tick) for tick in ticks])
+    bar.ax.minorticks_off()
+    bar.ax.set_ylim(1, max(n, 2))
     ax.set(xlabel="lag T − k (steps)", ylabel=r"$\log_{10}\,\sigma_i(\partial h_T/\partial h_k)$")
     hidden = int(np.isnan(decades).sum())
     if hidden:

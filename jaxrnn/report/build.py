@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 
 import jaxrnn
-from jaxrnn.report.figures import draw
+from jaxrnn.report.figures import NAMES, draw
 from jaxrnn.report.page import csv_table, page, text_tables
 from jaxrnn.report.study import Settings, study
 from jaxrnn.report.write import all_or_nothing
@@ -57,6 +57,8 @@ def build(
         )
         title = f"Where does the gradient go? {', '.join(cell_names)} on {task.source.name}"
         (draft / "index.html").write_text(page(title, studies, pictures, facts), encoding="utf-8")
+    for name in set(NAMES) - {picture.name for picture in pictures}:  # of an earlier report in this folder
+        Path(folder, f"{name}.png").unlink(missing_ok=True)
     return text_tables(studies)
 
 

@@ -14,7 +14,10 @@ from jaxrnn import plots
 from jaxrnn.report.study import Study
 from jaxrnn.tasks import Task
 
-__all__ = ["Picture", "draw"]
+__all__ = ["NAMES", "Picture", "draw"]
+
+NAMES = ("norm_by_lag", "norms", "gradient_by_lag", "spectrum_fan", "saturation", "window_error", "loss")
+"""Every picture that a report may have."""
 
 _WIDTH, _HEIGHT, _DPI = 4.6, 3.7, 110
 
@@ -37,7 +40,8 @@ def draw(studies: Sequence[Study], task: Task) -> Iterator[Picture]:
         yield _fans(studies)
         yield _saturation(studies)
     if studies[0].comparison:
-        yield _window_error(studies)
+        if studies[0].diagnosis or len(studies[0].comparison.labels) > 1:
+            yield _window_error(studies)
         yield _loss_curves(studies, task)
 
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from jaxrnn.diagnosis import NormByLag
-from jaxrnn.jacobians import Norms, Spectrum
+from jaxrnn.jacobians import NormByLag, Norms, Spectrum
 from jaxrnn.plots import plot_norm_by_lag, plot_norms, plot_spectrum_fan
 from jaxrnn.plots.style import CYCLE
 
