@@ -38,13 +38,14 @@ _VERDICT_COLUMNS = {
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 figure { margin: 0; } figcaption { font-size: 0.9rem; max-width: 60rem; }
 .table { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.75rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
+.table + .table { margin-top: 1.5rem; }
+table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.2rem 0.55rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 footer { margin-top: 3rem; font-size: 0.85rem; opacity: 0.8; overflow-wrap: anywhere; }
 """
@@ -53,9 +54,7 @@ footer { margin-top: 3rem; font-size: 0.85rem; opacity: 0.8; overflow-wrap: anyw
 def page(title: str, studies: Sequence[Study], pictures: Sequence[Picture], facts: dict[str, str]) -> str:
     """The whole report; pictures are inside, and no other file or address is referred to."""
     parts = [f"<h1>{html.escape(title)}</h1>"]
-    if studies[0].diagnosis:
-        parts.append("<h2>In short</h2>")
-        parts += [_verdict(s) for s in studies]
+    parts += ["<h2>In short</h2>", *(_summary(s) for s in studies), *_advice(studies), "<h2>In numbers</h2>"]
     parts += [_html_table(header, rows) for header, rows in _tables(studies)]
     for picture in pictures:
         data = base64.b64encode(picture.png).decode()
@@ -125,10 +124,29 @@ def _show(column, value):
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def _verdict(study):
-    advice = "".join(f"<li>{html.escape(line)}</li>" for line in study.diagnosis.advice)
-    reason = html.escape(f"{study.diagnosis.verdict}: {study.diagnosis.reason}")
-    return f"<p><strong>{html.escape(study.cell)}</strong> — {reason}</p><ul>{advice}</ul>"
+def _summary(study):
+    """A paragraph: the verdict, the reach, and what each window loses."""
+    sentences = []
+    if study.diagnosis:
+        sentences.append(f"{study.diagnosis.verdict}: {study.diagnosis.reason}")
+        if study.diagnosis.horizon is not None:
+            sentences.append(f"99 % of the gradient's norm lies within lag {study.diagnosis.horizon}.")
+    if study.comparison and len(study.comparison.labels) > 1:
+        *truncated, exact = study.comparison.rows()
+        windows = ", ".join(row["window"] for row in truncated)
+        changes = ", ".join(f"{row['held_out_loss'] - exact['held_out_loss']:+.3f}" for row in truncated)
+        sentences.append(
+            f"Against full BPTT, chunks of {windows} steps change the held-out loss by {changes}."
+        )
+    return f"<p><strong>{html.escape(study.cell)}</strong> — {html.escape(' '.join(sentences))}</p>"
+
+
+def _advice(studies):
+    """The notes' advice, once a verdict."""
+    advice = {s.diagnosis.verdict: s.diagnosis.advice for s in studies if s.diagnosis}
+    for verdict, lines in advice.items():
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+        yield f"<p>What the notes advise if the verdict is {html.escape(verdict)}:</p><ul>{items}</ul>"
 
 
 def _html_table(header, rows):
