@@ -72,7 +72,8 @@ def compare(
     cell, step_loss, data, optimizer : as for `training.train`; data is a pure ``key -> Batch``.
     windows : truncation windows; None means full BPTT, which is added if it is missing. A window of T or
         more is full BPTT and is merged with it.
-    truncation : `gradients.chunked` or `gradients.sliding`.
+    truncation : `gradients.chunked` or `gradients.sliding`. Every batch starts at ``cell.init_state``, and
+        the gradient reaches a learned h_0.
     held_out : ``key -> Batch`` for the final loss; by default fresh batches of `data`.
     steps, seeds, key, progress : as for `training.train`.
 
@@ -104,11 +105,14 @@ def compare(
     """
     key_train, key_data = jax.random.split(key)
     batch = (held_out or data)(key_data)
-    size, length = _checks.batch_shape("compare", batch)
+    _, length = _checks.batch_shape("compare", batch)
     windows = [None if w is None else _checks.at_least("compare", "windows", w, 1) for w in windows]
-    short = sorted({w for w in windows if w is not None and w < length})
-    estimators = {str(w): truncation(cell.step, step_loss, window=w) for w in short}
-    estimators["full"] = full(cell.step, step_loss)
+    start = {"init_state": cell.init_state}
+    estimators = {
+        str(w): truncation(cell.step, step_loss, window=w, **start)
+        for w in sorted({w for w in windows if w is not None and w < length})
+    }
+    estimators["full"] = full(cell.step, step_loss, **start)
 
     results = {}
     for label, estimator in estimators.items():
@@ -125,31 +129,39 @@ def compare(
         )
         if results[label].interrupted:
             raise KeyboardInterrupt(f"compare: stopped while training window {label}")
-    params_of = {label: [result.seed(s) for s in range(seeds)] for label, result in results.items()}
-
-    def estimate_on_batch(estimator):
-        def estimate(params):
-            carry = estimator.init(params, cell.initial_states(params, size))
-            result, _ = estimator.estimate(params, carry, batch, key_data)
-            return result.loss, ravel(result.grads)
-
-        return jax.jit(estimate).lower(params_of["full"][0]).compile()
-
-    programs = {label: estimate_on_batch(estimator) for label, estimator in estimators.items()}
-    exact = [programs["full"](params)[1] for params in params_of["full"]]
-    fidelities = [
-        [fidelity_of(program(p)[1][None], g) for p, g in zip(params_of["full"], exact, strict=True)]
-        for program in programs.values()
-    ]
-    losses = [[programs["full"](params)[0] for params in params_of[label]] for label in estimators]
     return Comparison(
         labels=tuple(estimators),
         results=tuple(results.values()),
-        held_out_loss=np.array(losses),
-        cosine=np.array([[f.cosine for f in row] for row in fidelities]),
-        relative_error=np.array([[f.bias for f in row] for row in fidelities]),
-        memory_bytes=np.array([p.memory_analysis().temp_size_in_bytes for p in programs.values()]),
+        **_measure(estimators, results, batch, key_data),
     )
+
+
+def _measure(estimators, results, batch, key):
+    """The other fields of a Comparison: every estimator's gradient where full BPTT ends, every final loss."""
+    params_of = {
+        label: [result.seed(s) for s in range(len(result.history.loss))] for label, result in results.items()
+    }
+    ends = params_of["full"]
+
+    def compiled(estimator):
+        def estimate(params):
+            result, _ = estimator.estimate(params, estimator.init(params), batch, key)
+            return result.loss, ravel(result.grads)
+
+        return jax.jit(estimate).lower(ends[0]).compile()
+
+    programs = {label: compiled(estimator) for label, estimator in estimators.items()}
+    exact = [programs["full"](params)[1] for params in ends]
+    fidelities = [
+        [fidelity_of(program(params)[1][None], g) for params, g in zip(ends, exact, strict=True)]
+        for program in programs.values()
+    ]
+    return {
+        "held_out_loss": np.array([[programs["full"](p)[0] for p in params_of[label]] for label in results]),
+        "cosine": np.array([[f.cosine for f in row] for row in fidelities]),
+        "relative_error": np.array([[f.bias for f in row] for row in fidelities]),
+        "memory_bytes": np.array([p.memory_analysis().temp_size_in_bytes for p in programs.values()]),
+    }
 
 
 def _tail(result):

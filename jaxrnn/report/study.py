@@ -93,7 +93,7 @@ def _train_exactly(cell, task, settings, key, title):
     """The parameters of one seed after full BPTT; untrained ones if there are no steps."""
     if not settings.steps:
         return cell.init(key)
-    exact = gradients.full(cell.step, task.step_loss)
+    exact = gradients.full(cell.step, task.step_loss, init_state=cell.init_state)
     result = train(cell, exact, clipped_adam(), task.sample, steps=settings.steps, key=key, progress=title)
     if result.interrupted:
         raise KeyboardInterrupt

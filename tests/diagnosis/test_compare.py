@@ -158,3 +158,11 @@ def test_ctrl_c_stops_the_comparison(monkeypatch):
     with pytest.raises(KeyboardInterrupt, match="while training window 2"):
         run((2, 3), progress="gru")
     assert asked == ["gru window    2"]
+
+
+def test_a_learned_h_0_is_trained_under_every_window():
+    cell = Cell(lambda key: init(key) | {"h_0": jnp.zeros(2)}, lambda params: params["h_0"], step)
+    options = {"steps": 2, "seeds": 1, "key": KEY, "progress": False}
+    result = compare(cell, squared_error, sample, optax.sgd(0.05), windows=(2,), **options)
+    for run_result in result.results:
+        assert jnp.any(run_result.seed()["h_0"] != 0)
