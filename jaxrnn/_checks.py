@@ -9,12 +9,15 @@ import operator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 __all__ = [
     "NumericalError",
     "at_least",
     "batch_shape",
     "choice",
+    "floating_leaves",
+    "indices",
     "integer",
     "jacobian_chain",
     "leading_axis",
@@ -68,6 +71,18 @@ def at_least(function: str, argument: str, value, minimum: int) -> int:
     return number
 
 
+def indices(function: str, argument: str, values, length: int) -> np.ndarray:
+    """Python integers within 0..T as an array; all of them for None."""
+    if values is None:
+        return np.arange(length + 1)
+    numbers = np.array([integer(function, argument, value) for value in values], int)
+    if not np.all((numbers >= 0) & (numbers <= length)):
+        raise IndexError(
+            f"{function}: {argument} is {numbers}; expected values within 0 <= {argument} <= T = {length}."
+        )
+    return numbers
+
+
 def shape(function: str, argument: str, array, expected: tuple[int, ...], remedy: str) -> None:
     """ValueError unless the array has exactly this shape."""
     if jnp.shape(array) != expected:
@@ -100,6 +115,16 @@ def trajectory(function: str, trajectory) -> int:
     return length
 
 
+def floating_leaves(function: str, argument: str, tree, remedy: str) -> None:
+    """TypeError unless the tree holds floating arrays only."""
+    for path, leaf in _paths(tree):
+        if not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
+            raise TypeError(
+                f"{function}: {argument} leaf {path} has dtype {jnp.asarray(leaf).dtype}; expected floating "
+                f"arrays only. {remedy}"
+            )
+
+
 def leading_axis(function: str, argument: str, tree, axis: int = 0) -> int | None:
     """The length of `axis` that all leaves share; None without leaves."""
     sizes = {}
@@ -122,12 +147,7 @@ def step_keeps_state(function: str, step, params, h_0, x_t) -> None:
 
     JAX itself would broadcast a state of the wrong shape, or fail inside the scan without a name.
     """
-    for path, leaf in _paths(h_0):
-        if not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
-            raise TypeError(
-                f"{function}: state leaf {path} has dtype {jnp.asarray(leaf).dtype}; a state holds floating "
-                "arrays only. Let tokens, keys and counters travel in xs."
-            )
+    floating_leaves(function, "state", h_0, "Let tokens, keys and counters travel in xs.")
     result = jax.eval_shape(step, params, h_0, x_t)
     if not (isinstance(result, tuple) and len(result) == 2):
         raise TypeError(f"{function}: step returned {type(result).__name__}; expected the pair (h_t, y_t).")

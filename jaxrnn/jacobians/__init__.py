@@ -1,19 +1,29 @@
-"""What the gradient looks like: ∂h_t/∂h_k, its norms, spectrum, growth rates and bounds."""
+"""What the gradient looks like: ∂h_t/∂h_k, its norms, blocks, spectrum, growth rates and bounds."""
 
+from jaxrnn.jacobians.blocks import block_norms, input_jacobians, input_norms
 from jaxrnn.jacobians.bounds import norm_bound, product_bound
 from jaxrnn.jacobians.by_lag import NormByLag, norm_by_lag
-from jaxrnn.jacobians.lyapunov import GrowthRates, growth_rates
+from jaxrnn.jacobians.eigenvalues import Eigenvalues, eigenvalues
+from jaxrnn.jacobians.log_norm import log_norm
+from jaxrnn.jacobians.lyapunov import GrowthRates, growth_rates, leading_growth_rates
 from jaxrnn.jacobians.norms import Norms, norms
 from jaxrnn.jacobians.product import product
 from jaxrnn.jacobians.spectrum import Spectrum, spectrum, spectrum_fan
 from jaxrnn.jacobians.step import step_jacobians
 
 __all__ = [
+    "Eigenvalues",
     "GrowthRates",
     "NormByLag",
     "Norms",
     "Spectrum",
+    "block_norms",
+    "eigenvalues",
     "growth_rates",
+    "input_jacobians",
+    "input_norms",
+    "leading_growth_rates",
+    "log_norm",
     "norm_bound",
     "norm_by_lag",
     "norms",

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-__all__ = ["LN2", "advance_row_sums", "matmul", "normalise", "widen"]
+__all__ = ["LN2", "Chain", "advance_column_sums", "chain", "log_scaled", "matmul", "normalise", "widen"]
 
 LN2 = 0.6931471805599453
+
+
+class Chain(NamedTuple):
+    """Step Jacobians ``J_t = mantissa · 2^exponent``; a factor that is not finite counts as zero."""
+
+    mantissas: Float[Array, "T n n"]
+    exponents: Int[Array, " T"]
+    support: Bool[Array, "T n n"]
+    """Where the entries are not zero, also those that the mantissa flushed to zero."""
+    finite: Bool[Array, " T"]
+
+
+def chain(js: Float[Array, "T n n"]) -> Chain:
+    """The factors in a dtype that LAPACK has, scaled by exact powers of two."""
+    js = widen(js)
+    finite = jnp.all(jnp.isfinite(js), axis=(1, 2))
+    js = jnp.where(finite[:, None, None], js, 0)
+    return Chain(*normalise(js), js != 0, finite)
 
 
 def widen(array: Float[Array, ...]) -> Float[Array, ...]:
@@ -31,19 +51,26 @@ def normalise(
     return jnp.ldexp(A, (half - exponent)[..., None, None]), exponent
 
 
+def log_scaled(mantissa: Float[Array, "*shape"], exponent: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """``ln(mantissa · 2^exponent)``; -inf for zero."""
+    return jnp.log(mantissa) + exponent.astype(mantissa.dtype) * LN2
+
+
 def matmul(A: Float[Array, "... n m"], B: Float[Array, "... m p"]) -> Float[Array, "... n p"]:
     """A B in full precision: accelerators round float32 operands to TF32 or bfloat16 by default."""
     return jnp.matmul(A, B, precision="highest")
 
 
-def advance_row_sums(
-    J: Float[Array, "n n"], support: Bool[Array, "n n"], a: Float[Array, "*batch n 1"]
-) -> tuple[Float[Array, "*batch n 1"], Int[Array, "*batch"]]:
-    """Row sums of ``|J_t|...|J_{k+1}|`` after the factor J, as `normalise`; zero only where they must be.
+def advance_column_sums(
+    a: Float[Array, "*batch r n"], J: Float[Array, "*batch n n"], support: Bool[Array, "*batch n n"]
+) -> tuple[Float[Array, "*batch r n"], Int[Array, "*batch r"]]:
+    """Column sums over r groups of rows of ``|J_t|...|J_k|``, the factor J_k being new, as `normalise`.
 
     What underflows in a mantissa leaves a floor behind that is large enough to account for it, so that a
     product counts as exactly zero only if the pattern `support` of nonzero entries says so.
     """
     floor = jnp.finfo(a.dtype).tiny / jnp.finfo(a.dtype).eps
-    reached = matmul(support.astype(a.dtype), (a > 0).astype(a.dtype)) > 0
-    return normalise(jnp.where(reached, jnp.maximum(matmul(jnp.abs(J), a), floor), 0.0))
+    reached = matmul((a > 0).astype(a.dtype), support.astype(a.dtype)) > 0
+    sums = jnp.where(reached, jnp.maximum(matmul(a, jnp.abs(J)), floor), 0.0)
+    sums, grown = normalise(sums[..., None, :])
+    return sums[..., 0, :], grown

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from math import isqrt
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
+from jaxrnn._pytree import ravel
 from jaxrnn.jacobians import _scaled
+from jaxrnn.jacobians._matrix_free import push_forward
+from jaxrnn.jacobians._orthonormal import growth_of_directions, random_directions, running_mean
+from jaxrnn.types import Params, StepFn, Trajectory
 
-__all__ = ["GrowthRates", "growth_rates"]
+__all__ = ["GrowthRates", "growth_rates", "leading_growth_rates"]
 
 
 class GrowthRates(NamedTuple):
@@ -24,8 +26,32 @@ class GrowthRates(NamedTuple):
 
     rates: Float[Array, "*B k"]
     standard_error: Float[Array, "*B k"]
-    log_abs_det_rate: Float[Array, "*B"]
+    """From the means of about √T consecutive blocks, which absorb the correlation in time."""
+    log_abs_det_rate: Float[Array, "*B"] | None
+    """Mean ln|det J_t|; None unless all n rates are there."""
     certified: Bool[Array, "*B k"]
+    trace: Float[Array, "*B M k"]
+    """The rates as they stood after `trace_steps` steps: whether they have converged."""
+    trace_steps: Int[Array, "*B M"]
+
+    @property
+    def kaplan_yorke_dimension(self) -> Float[Array, "*B"]:
+        """``j + Σ_{i<=j} λ_i / |λ_{j+1}|``, j the last with Σ_{i<=j} λ_i >= 0; NaN if rates are missing."""
+        sums = jnp.cumsum(self.rates, axis=-1)
+        j = jnp.sum(jnp.cumprod(sums >= 0, axis=-1), axis=-1)
+        k = self.rates.shape[-1]
+        beyond = jnp.take_along_axis(self.rates, jnp.minimum(j, k - 1)[..., None], axis=-1)[..., 0]
+        inside = jnp.sum(jnp.where(jnp.arange(k) < j[..., None], self.rates, 0), axis=-1)
+        everything = jnp.nan if self.log_abs_det_rate is None else float(k)
+        return jnp.where(j < k, j + inside / jnp.abs(jnp.where(j < k, beyond, 1)), everything)
+
+    @property
+    def entropy_rate(self) -> Float[Array, "*B"]:
+        """Σ of the positive rates in nats per step (Pesin); NaN if some of them are missing."""
+        total = jnp.sum(jnp.maximum(self.rates, 0), axis=-1)
+        if self.log_abs_det_rate is None:
+            return jnp.where(self.rates[..., -1] > 0, jnp.nan, total)
+        return total
 
     def raise_if_bad(self) -> GrowthRates:
         """The rates themselves; NumericalError if they are not certified. Not under jit."""
@@ -37,7 +63,7 @@ class GrowthRates(NamedTuple):
         return self
 
 
-def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None) -> GrowthRates:
+def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None, warm_up: int = 0) -> GrowthRates:
     """The leading k growth rates ``λ_i = (1/T) Σ_t ln |R_t[i, i]|``, with ``Q_t R_t = J_t Q_{t-1}`` (E15).
 
     These are growth rates of the product, not its singular values: at finite T they differ (about a
@@ -47,23 +73,29 @@ def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None) -> GrowthRa
     ----------
     js : [T, n, n] of `step_jacobians`; float16 and bfloat16 are computed in float32.
     k : how many rates; by default all n.
+    warm_up : steps at the start that only turn the directions and are not counted.
 
     Returns
     -------
     GrowthRates
-        ``rates [k]`` in nats per step, ``standard_error [k]`` from the means of √T blocks (inf for
-        T < 4), ``log_abs_det_rate`` = mean ln|det J_t|, to which all n rates add up at any T, and
-        ``certified [k]``.
+        ``rates [k]`` in nats per step, ``standard_error [k]`` (inf for fewer than 4 counted steps),
+        ``log_abs_det_rate`` = mean ln|det J_t| of the counted steps, to which all n rates add up at any T,
+        ``certified [k]``, and the convergence in ``trace [M, k]`` at ``trace_steps [M]``.
 
     Raises
     ------
     ValueError
-        If T = 0, js is not [T, n, n], or k is outside 1..n.
+        If no step is left to count, js is not [T, n, n], k is outside 1..n or warm_up < 0.
 
     Notes
     -----
-    Householder QR every step, logarithms summed with Kahan's compensation. Time: T times 2 n² k for the
-    product and about 4 n k² for QR; memory T·k beyond js.
+    Logarithms are summed with Kahan's compensation. From 100 steps on, directions are propagated ten steps
+    between two Householder QRs where that is safe: one more column carries noise along, and where it outgrows
+    a direction by more than 8 nats (so that 3 digits of the dtype are lost), the ten steps are done again
+    with a QR each. Under `jax.vmap` both ways are computed.
+
+    Time: T times 2 n² k for the product and about 4 n k² for each QR, and n³ a step for the determinants if
+    all rates are asked for. Memory: T·k/10 beyond js.
 
     Example
     -------
@@ -73,68 +105,90 @@ def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None) -> GrowthRa
 
     Reference
     ---------
-    Benettin et al. 1980; for recurrent networks Engelken, Wolf & Abbott 2023.
+    Benettin et al. 1980; for recurrent networks Engelken, Wolf & Abbott 2023. Kaplan & Yorke 1979.
     """
     T, n = _checks.jacobian_chain("jacobians.growth_rates", js)
-    if T == 0:
-        raise ValueError("jacobians.growth_rates: js has T = 0 steps; a rate needs at least one.")
-    k = n if k is None else _checks.at_least("jacobians.growth_rates", "k", k, 1)
-    if k > n:
-        raise ValueError(f"jacobians.growth_rates: k is {k}; the state has n = {n} directions.")
+    k = n if k is None else k
+    _counts("jacobians.growth_rates", T, n, "k", k, warm_up)
     js = _scaled.widen(js)
-    finite = jnp.all(jnp.isfinite(js))
-    js, exponents = _scaled.normalise(jnp.where(jnp.isfinite(js), js, 0))
-    shifts = exponents.astype(js.dtype) * _scaled.LN2
+    # All directions at once need no start; a few might start where the growing ones are never met.
+    Q = jnp.eye(n, dtype=js.dtype) if k == n else random_directions(n, k, js.dtype)
+    grown = growth_of_directions(lambda Q, J: _scaled.matmul(J, Q), Q, js, warm_up)
+    if k < n:
+        return _result(grown)
+    log_abs_det = jnp.linalg.slogdet(js[warm_up:])[1]
+    return _result(grown, running_mean(log_abs_det[:, None], jnp.ones(T - warm_up, int))[-1, 0])
 
-    def orthonormalise(Q, inputs):
-        J, shift = inputs
-        Q, R = jnp.linalg.qr(_scaled.matmul(J, Q))
-        return Q, jnp.log(jnp.abs(jnp.diagonal(R))) + shift
 
-    _, logs = lax.scan(orthonormalise, jnp.eye(n, k, dtype=js.dtype), (js, shifts))
-    rates = _compensated_mean(logs)
-    standard_error = _block_standard_error(logs)
+def leading_growth_rates(
+    step: StepFn, params: Params, trajectory: Trajectory, *, k: int, warm_up: int = 0
+) -> GrowthRates:
+    """The k leading `growth_rates` of a large network, without its Jacobians (E15).
+
+    Parameters
+    ----------
+    step, params : the recurrence of one sequence, or an autonomous map (inputs None).
+    trajectory : of `unroll`.
+    k : how many rates.
+    warm_up : steps at the start that are not counted; the directions start at random.
+
+    Returns
+    -------
+    GrowthRates
+        As `growth_rates` with k < n gives it: ``log_abs_det_rate`` is None.
+
+    Raises
+    ------
+    ValueError
+        If no step is left to count, the trajectory is a batch, or k is outside 1..n.
+
+    Notes
+    -----
+    Directions are pushed forward through `jax.jvp` of the step. Time: k + 1 tangents a step, and a QR of
+    n×k every one to ten steps, as for `growth_rates`. Memory: a few n×k; no n×n is formed.
+
+    Example
+    -------
+    >>> from jaxrnn.recurrence import unroll
+    >>> logistic = lambda _, h, x: (4 * h * (1 - h), h)
+    >>> trajectory = unroll(logistic, (), jnp.full(1, 0.3), None, length=1000)
+    >>> abs(leading_growth_rates(logistic, (), trajectory, k=1).rates[0] - jnp.log(2)) < 0.01
+    Array(True, dtype=bool)
+    """
+    T = _checks.trajectory("jacobians.leading_growth_rates", trajectory)
+    n = ravel(trajectory.h_0).size
+    _counts("jacobians.leading_growth_rates", T, n, "k", k, warm_up)
+    push = push_forward(step, params, trajectory.h_0)
+    Q = random_directions(n, k, ravel(trajectory.h_0).dtype)
+    inputs = (trajectory.h_tm1s, trajectory.xs)
+    return _result(growth_of_directions(lambda Q, at: push(at, Q), Q, inputs, warm_up))
+
+
+def _counts(function, T, n, name, k, warm_up):
+    if _checks.at_least(function, name, k, 1) > n:
+        raise ValueError(f"{function}: {name} is {k}; the state has n = {n} directions.")
+    if _checks.at_least(function, "warm_up", warm_up, 0) >= T:
+        raise ValueError(
+            f"{function}: T = {T} steps with warm_up = {warm_up} leave none to count; a rate needs at least one "
+            "step."
+        )
+
+
+def _result(grown, log_abs_det_rate=None):
+    rates, standard_error, trace, trace_steps = grown
+    finite = ~jnp.any(jnp.isnan(rates))
+    certified = finite
+    if log_abs_det_rate is not None:
+        certified = finite & _sum_rule_holds(rates, log_abs_det_rate)
     order = jnp.argsort(-rates)
-    rates, standard_error = rates[order], standard_error[order]
-
-    log_abs_det = jnp.linalg.slogdet(js)[1] + n * shifts
-    log_abs_det_rate = _compensated_mean(log_abs_det[:, None])[0]
-    certified = finite & (_sum_rule_holds(rates, log_abs_det_rate) if k == n else True)
     return GrowthRates(
-        jnp.where(finite, rates, jnp.nan),
-        jnp.where(finite, standard_error, jnp.inf),
-        jnp.where(finite, log_abs_det_rate, jnp.nan),
+        jnp.where(finite, rates[order], jnp.nan),
+        jnp.where(finite, standard_error[order], jnp.inf),
+        log_abs_det_rate,
         jnp.broadcast_to(certified, rates.shape),
+        trace[:, order],
+        trace_steps,
     )
-
-
-def _compensated_mean(logs):
-    """Mean over the first axis with Kahan summation; -inf where any entry is."""
-    finite = jnp.isfinite(logs)
-
-    def add(carry, log):
-        total, lost = carry
-        log = log - lost
-        new = total + log
-        return (new, (new - total) - log), None
-
-    zero = jnp.zeros(logs.shape[1:], logs.dtype)
-    (total, _), _ = lax.scan(add, (zero, zero), jnp.where(finite, logs, 0))
-    return jnp.where(jnp.all(finite, axis=0), total / logs.shape[0], -jnp.inf)
-
-
-def _block_standard_error(logs):
-    """Standard error of the mean from √T consecutive blocks, which absorb the correlation in time."""
-    T, k = logs.shape
-    blocks = isqrt(T)
-    if blocks < 2:
-        return jnp.full(k, jnp.inf, logs.dtype)
-    size = T // blocks
-    means = jnp.mean(logs[: blocks * size].reshape(blocks, size, k), axis=1)
-    spread = jnp.std(jnp.where(jnp.isfinite(means), means, 0), axis=0, ddof=1) / jnp.sqrt(blocks).astype(
-        logs.dtype
-    )
-    return jnp.where(jnp.all(jnp.isfinite(means), axis=0), spread, jnp.inf)
 
 
 def _sum_rule_holds(rates, log_abs_det_rate):

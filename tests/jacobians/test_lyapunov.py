@@ -81,8 +81,9 @@ def test_all_rates_add_up_to_the_mean_log_determinant(dtype, rtol):
 
 
 def test_a_few_rates_are_the_largest_of_all():
-    js = jnp.asarray(np.random.default_rng(2).normal(size=(50, 4, 4)))
-    np.testing.assert_allclose(compute(js, 2).rates, compute(js).rates[:2], rtol=1e-12)
+    # The few start at random, so that the two agree once the directions have turned.
+    js = jnp.asarray(np.random.default_rng(2).normal(size=(4000, 4, 4)))
+    np.testing.assert_allclose(compute(js, 2).rates, compute(js).rates[:2], atol=2e-3)
     assert np.all(np.diff(compute(js).rates) <= 0)
 
 
@@ -121,7 +122,7 @@ def test_one_step_gives_rates_without_a_standard_error():
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_no_step_has_no_rate():
-    with pytest.raises(ValueError, match="growth_rates: js has T = 0 steps"):
+    with pytest.raises(ValueError, match="growth_rates: T = 0 steps with warm_up = 0 leave none to count"):
         growth_rates(jnp.zeros((0, 2, 2)))
 
 

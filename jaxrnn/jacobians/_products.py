@@ -1,0 +1,138 @@
+"""Products ∂h_t/∂h_{t-lag} of many pairs, streamed by lag: the sweep behind every table of norms."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from jaxrnn.jacobians import _scaled
+from jaxrnn.jacobians._scaled import Chain
+from jaxrnn.jacobians._top import top_singular_value
+
+__all__ = ["Sweep", "View", "sweep"]
+
+_BLOCK = 32
+# Times t that advance together: large enough for a batched product, small enough that little is computed
+# for lags beyond t.
+
+
+class View(NamedTuple):
+    """A block of the product: ∂(these entries of h_t)/∂(those entries of h_k)."""
+
+    rows: slice
+    cols: slice
+
+
+class Sweep(NamedTuple):
+    """What was seen of P_{t,t-lag}, t in `at` and 1 <= lag <= max(lags); entries lag > t are leftovers."""
+
+    log_norm: Float[Array, "V A L"]
+    """ln σ₁ of every view, at the lags that were asked for."""
+    residual: Float[Array, "V A L"]
+    """How far the iteration for σ₁ was from its end, relative to σ₁."""
+    log_abs: Float[Array, "V A L"]
+    """ln of a bound on the norm of that view of |J_t|...|J_{k+1}|."""
+    log_frobenius: Float[Array, "A maxlag"]
+    """ln ‖P‖_F at every lag: an upper bound of ln σ₁ that costs next to nothing."""
+    mantissas: Float[Array, "A n n"]
+    """The products at the last lag."""
+    exponents: Int[Array, " A"]
+
+
+class _Slots(NamedTuple):
+    """One slot a time t: the running product, the sums that bound it, and the latest logarithms."""
+
+    P: Float[Array, "S n n"]
+    P_exponent: Int[Array, " S"]
+    a: Float[Array, "S R n"]
+    a_exponent: Int[Array, "S R"]
+    log_frobenius: Float[Array, " S"]
+    seen: Float[Array, "S 3 V"]
+
+
+def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...]) -> Sweep:
+    """Advance ``P_{t,k} = P_{t,k+1} J_{k+1}`` for all t in `at` at once, lag by lag.
+
+    `at` and `lags` are ascending NumPy integers, lags >= 1. Time: one product for every pair with
+    lag <= min(t, max(lags)), and one largest singular value a view for those that were asked for.
+    """
+    n, dtype = chain.mantissas.shape[-1], chain.mantissas.dtype
+    block = min(_BLOCK, len(at))
+    # Slots that fill the first block up are never active: t = 0 is below every lag.
+    times = np.concatenate([np.zeros(-len(at) % block, int), at])
+    all_lags = np.arange(1, lags[-1] + 1)
+    groups = sorted({(view.rows.start, view.rows.stop) for view in views})
+
+    def one_lag(slots, inputs):
+        lag, first, wanted = inputs
+
+        def advance(b, slots):
+            t = lax.dynamic_slice_in_dim(jnp.asarray(times), b * block, block)
+            some = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, b * block, block), slots)
+            some = _multiply(some, chain, jnp.maximum(t - lag, 0))
+            seen = lax.cond(wanted, lambda some: _look(some, views, groups), lambda some: some.seen, some)
+            return jax.tree.map(
+                lambda leaf, new: lax.dynamic_update_slice_in_dim(leaf, new, b * block, 0),
+                slots,
+                some._replace(seen=seen),
+            )
+
+        slots = lax.fori_loop(first, len(times) // block, advance, slots)
+        return slots, (slots.seen, slots.log_frobenius)
+
+    S = len(times)
+    a = np.zeros((S, len(groups), n))
+    for row, (start, stop) in enumerate(groups):
+        a[:, row, start:stop] = 1
+    start = _Slots(
+        jnp.broadcast_to(jnp.eye(n, dtype=dtype), (S, n, n)),
+        jnp.zeros(S, jnp.int32),
+        jnp.asarray(a, dtype),
+        jnp.zeros((S, len(groups)), jnp.int32),
+        jnp.zeros(S, dtype),
+        jnp.zeros((S, 3, len(views)), dtype),
+    )
+    first_blocks = np.searchsorted(times, all_lags) // block
+    inputs = (jnp.asarray(all_lags), jnp.asarray(first_blocks), jnp.asarray(np.isin(all_lags, lags)))
+    end, (seen, log_frobenius) = lax.scan(one_lag, start, inputs)
+    here = slice(S - len(at), None)
+    log_norm, residual, log_abs = jnp.transpose(seen[lags - 1][:, here], (2, 3, 1, 0))
+    return Sweep(log_norm, residual, log_abs, log_frobenius[:, here].T, end.P[here], end.P_exponent[here])
+
+
+def _multiply(slots, chain, factor):
+    """Every slot after one more factor on its right, J_{k+1} = js[factor]."""
+    J, exponent = chain.mantissas[factor], chain.exponents[factor]
+    P, grown = _scaled.normalise(_scaled.matmul(slots.P, J))
+    P_exponent = slots.P_exponent + grown + exponent
+    a, grown_a = _scaled.advance_column_sums(slots.a, J, chain.support[factor])
+    size = jnp.sqrt(jnp.sum(P * P, axis=(1, 2)))
+    return slots._replace(
+        P=P,
+        P_exponent=P_exponent,
+        a=a,
+        a_exponent=slots.a_exponent + grown_a + exponent[:, None],
+        log_frobenius=_scaled.log_scaled(size, P_exponent),
+    )
+
+
+def _look(slots, views, groups):
+    """[S, 3, V]: ln σ₁, its residual and the bound by absolute values, for every view."""
+    if not views:
+        return slots.seen
+    columns = []
+    for view in views:
+        sigma, residual = top_singular_value(slots.P[:, view.rows, view.cols])
+        group = groups.index((view.rows.start, view.rows.stop))
+        sums = slots.a[:, group, view.cols]
+        # ‖A‖₂ <= sqrt(columns)·‖A‖₁.
+        bound = jnp.sqrt(jnp.asarray(sums.shape[1], sums.dtype)) * jnp.max(sums, axis=1)
+        log_norm = _scaled.log_scaled(sigma, slots.P_exponent)
+        log_abs = _scaled.log_scaled(bound, slots.a_exponent[:, group])
+        columns.append(jnp.stack([log_norm, residual, log_abs], axis=1))
+    return jnp.stack(columns, axis=2)
