@@ -30,7 +30,7 @@ def mask(*shape):
 
 
 NORMS = Norms(np.where(np.tri(3, dtype=bool), a(3, 3), -np.inf), a(3, 3), mask(3, 3))
-RATES = GrowthRates(a(2, 2), np.full((2, 2), np.inf), a(2), mask(2, 2))
+RATES = GrowthRates(a(2, 2), np.full((2, 2), np.inf), a(2), mask(2, 2), a(2, 3, 2), np.array([[1, 2, 3]] * 2))
 HISTORY = History(a(2, 3), np.array([[1.0, np.nan, np.inf]] * 2), a(3), 0.25)
 TRAINED = TrainResult(
     ({"W_hh": a(2, 3, 3)}, {}), optax.adam(0.1).init({"w": jnp.ones(2)}), ({"h": a(2, 3)}, ()), HISTORY, False

@@ -8,7 +8,7 @@ from jaxrnn.jacobians.log_norm import log_norm
 from jaxrnn.jacobians.lyapunov import GrowthRates, growth_rates, leading_growth_rates
 from jaxrnn.jacobians.norms import Norms, norms
 from jaxrnn.jacobians.product import product
-from jaxrnn.jacobians.spectrum import Spectrum, spectrum, spectrum_fan
+from jaxrnn.jacobians.spectrum import Spectrum, leading_spectrum, spectrum, spectrum_fan
 from jaxrnn.jacobians.step import step_jacobians
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "input_jacobians",
     "input_norms",
     "leading_growth_rates",
+    "leading_spectrum",
     "log_norm",
     "norm_bound",
     "norm_by_lag",

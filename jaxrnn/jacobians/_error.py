@@ -13,8 +13,6 @@ from jaxrnn.jacobians._scaled import Chain, chain
 
 __all__ = ["log_error", "log_kappa_of_pairs", "log_kappa_of_table"]
 
-_SEGMENT = 32
-
 
 def log_error(
     log_norm: Float[Array, "A L"],
@@ -75,13 +73,13 @@ def log_kappa_of_pairs(
 
 
 def _bounds_by_segments(factors):
-    """(upper, ln ‖J‖_F): upper(a, b) >= ln ‖P_{a,b}‖ for b <= a, from about 50 products a step of the chain.
+    """(upper, ln ‖J‖_F): upper(a, b) >= ln ‖P_{a,b}‖ for b <= a, from about 1.5·T^(1/3) products a step.
 
     Near pairs have their own norm. Far ones are split at the multiples of the segment's length that lie
     between them: ‖P_{a,b}‖ <= ‖P_{a,jL}‖ ‖P_{jL,iL}‖ ‖P_{iL,b}‖.
     """
     T, n = factors.mantissas.shape[:2]
-    L = min(_SEGMENT, T)
+    L = round(T ** (1 / 3))
     whole = (View(slice(0, n), slice(0, n)),)
     near = sweep(factors, np.arange(1, T + 1), np.arange(1, L + 1), whole[:0])
     band = jnp.pad(near.log_frobenius, ((1, 0), (1, 0)))

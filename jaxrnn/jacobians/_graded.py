@@ -6,14 +6,20 @@ T well-conditioned. Neither the product nor its small directions are ever formed
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn.jacobians import _scaled
 
 __all__ = ["log_singular_values", "udt"]
+
+Advance = Callable[[Float[Array, "n k"], Any], tuple[Float[Array, "n k"], Int[Array, ""]]]
+"""(Q, a step's input) -> (mantissa, exponent) of J_t Q."""
 
 _SWEEPS = 20
 _ZERO = -(2**30)
@@ -21,19 +27,18 @@ _ZERO = -(2**30)
 
 
 def udt(
-    js: Float[Array, "T n n"], exponents: Int[Array, " T"], Q: Float[Array, "n n"]
-) -> tuple[Float[Array, " n"], Int[Array, " n"], Float[Array, "n n"]]:
-    """(m, e, T) of ``js[-1]···js[0] Q = Q' diag(m · 2^e) T``, with js[i] scaled by 2^exponents[i].
+    advance: Advance, inputs: PyTree, Q: Float[Array, "n k"]
+) -> tuple[Float[Array, " k"], Int[Array, " k"], Float[Array, "k k"]]:
+    """(m, e, T) of ``J_T···J_1 Q = Q' diag(m · 2^e) T``, for k orthonormal columns Q.
 
     Per step: columns of ``C = J Q`` in descending order of their scaled norm, Householder QR ``C = Q' R``,
     and ``T ← (D'⁻¹ R D) T``, whose entries stay near or below 1 because of the order.
     """
-    n = js.shape[-1]
+    k = Q.shape[1]
 
-    def step(carry, inputs):
+    def step(carry, x):
         Q, m, e, T = carry
-        J, exponent = inputs
-        C = _scaled.matmul(J, Q)
+        C, exponent = advance(Q, x)
         order = jnp.argsort(-_log2_scale(jnp.linalg.norm(C, axis=0) * jnp.abs(m), e))
         C, m, e, T = C[:, order], m[order], e[order], T[order]
         Q, R = jnp.linalg.qr(C)
@@ -45,9 +50,8 @@ def udt(
         U = U + jnp.diag(jnp.where(new_m == 0, 0, 1).astype(U.dtype))
         return (Q, new_m, new_e, _scaled.matmul(U, T)), None
 
-    eye = jnp.eye(n, dtype=js.dtype)
-    start = (Q, jnp.full(n, 0.5, js.dtype), jnp.ones(n, jnp.int32), eye)
-    (_, m, e, T), _ = lax.scan(step, start, (js, exponents))
+    start = (Q, jnp.full(k, 0.5, Q.dtype), jnp.ones(k, jnp.int32), jnp.eye(k, dtype=Q.dtype))
+    (_, m, e, T), _ = lax.scan(step, start, inputs)
     return m, e, T
 
 

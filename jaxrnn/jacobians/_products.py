@@ -110,15 +110,12 @@ def _multiply(slots, chain, factor):
     J, exponent = chain.mantissas[factor], chain.exponents[factor]
     P, grown = _scaled.normalise(_scaled.matmul(slots.P, J))
     P_exponent = slots.P_exponent + grown + exponent
-    a, grown_a = _scaled.advance_column_sums(slots.a, J, chain.support[factor])
     size = jnp.sqrt(jnp.sum(P * P, axis=(1, 2)))
-    return slots._replace(
-        P=P,
-        P_exponent=P_exponent,
-        a=a,
-        a_exponent=slots.a_exponent + grown_a + exponent[:, None],
-        log_frobenius=_scaled.log_scaled(size, P_exponent),
-    )
+    slots = slots._replace(P=P, P_exponent=P_exponent, log_frobenius=_scaled.log_scaled(size, P_exponent))
+    if not slots.a.shape[1]:
+        return slots
+    a, grown_a = _scaled.advance_column_sums(slots.a, J, chain.support[factor])
+    return slots._replace(a=a, a_exponent=slots.a_exponent + grown_a + exponent[:, None])
 
 
 def _look(slots, views, groups):

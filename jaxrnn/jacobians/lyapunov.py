@@ -169,8 +169,7 @@ def _counts(function, T, n, name, k, warm_up):
         raise ValueError(f"{function}: {name} is {k}; the state has n = {n} directions.")
     if _checks.at_least(function, "warm_up", warm_up, 0) >= T:
         raise ValueError(
-            f"{function}: T = {T} steps with warm_up = {warm_up} leave none to count; a rate needs at least one "
-            "step."
+            f"{function}: T = {T} steps with warm_up = {warm_up} leave none to count; expected at least one."
         )
 
 

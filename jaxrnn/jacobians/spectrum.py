@@ -8,14 +8,19 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
+from jaxrnn._pytree import ravel
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._graded import log_singular_values, udt
+from jaxrnn.jacobians._matrix_free import pull_back, push_forward
+from jaxrnn.jacobians._orthonormal import random_directions
 from jaxrnn.jacobians.norms import CERTIFIED_BELOW
+from jaxrnn.types import Params, StepFn, Trajectory
 
-__all__ = ["Spectrum", "spectrum", "spectrum_fan"]
+__all__ = ["Spectrum", "leading_spectrum", "spectrum", "spectrum_fan"]
 
 _SAFETY = 10
 # How much further than its replicates a value may be off.
@@ -81,28 +86,97 @@ def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spe
     T, n = _checks.jacobian_chain("jacobians.spectrum", js)
     t, k = _checks.pair("jacobians.spectrum", T if t is None else t, k, T)
     js = _scaled.widen(js)[k:t]
-    finite = jnp.all(jnp.isfinite(js))
-    js = jnp.where(jnp.isfinite(js), js, 0)
-    nonzero = js != 0
-    js, exponents = _scaled.normalise(js)
-    flushed = jnp.any(nonzero & (js == 0))
+    factors = _scaled.chain(js)
+    finite = jnp.all(factors.finite)
+    flushed = jnp.any(factors.support & (factors.mantissas == 0))
 
     eye = jnp.eye(n, dtype=js.dtype)
-    rotation, _ = jnp.linalg.qr(jax.random.normal(jax.random.key(0), (n, n), js.dtype))
-    chains = jnp.stack([js, jnp.swapaxes(js, 1, 2)[::-1]])
-    scales = jnp.stack([exponents, exponents[::-1]])
+    chains = jnp.stack([factors.mantissas, jnp.swapaxes(factors.mantissas, 1, 2)[::-1]])
+    scales = jnp.stack([factors.exponents, factors.exponents[::-1]])
     over_rotations = jax.vmap(_log_sigma, in_axes=(None, None, 0))
-    replicates = jax.vmap(over_rotations, in_axes=(0, 0, None))(chains, scales, jnp.stack([eye, rotation]))
-    replicates = replicates.reshape(4, n)
-
-    log_sigma = replicates[0]
-    error = _SAFETY * (_spread(replicates) + (t - k) * n * jnp.finfo(js.dtype).eps)
-    # The replicates share the rounding of the logarithm, and entries that one step's scale flushed to zero.
-    error += 2 * jnp.finfo(js.dtype).eps * jnp.where(jnp.isfinite(log_sigma), jnp.abs(log_sigma), 0)
+    replicates = jax.vmap(over_rotations, in_axes=(0, 0, None))(
+        chains, scales, jnp.stack([eye, random_directions(n, n, js.dtype)])
+    )
+    log_sigma, error = _certify(replicates.reshape(4, n), (t - k) * n)
     error = jnp.where(flushed & (log_sigma == -jnp.inf), jnp.inf, error)
-    log_sigma = jnp.where(finite, log_sigma, jnp.nan)
-    log_error = jnp.where(finite, error, jnp.inf).astype(js.dtype)
-    return Spectrum(log_sigma, log_error, log_error < CERTIFIED_BELOW)
+    return _result(log_sigma, error, finite)
+
+
+def leading_spectrum(
+    step: StepFn,
+    params: Params,
+    trajectory: Trajectory,
+    t: int | None = None,
+    k: int = 0,
+    *,
+    top: int,
+    sweeps: int = 4,
+) -> Spectrum:
+    """The `top` largest singular values of ``∂h_t/∂h_k`` of a large network, without its Jacobians (E15).
+
+    ``top=1`` is its norm ‖∂h_t/∂h_k‖₂.
+
+    Parameters
+    ----------
+    step, params : the recurrence of one sequence.
+    trajectory : of `unroll`.
+    t, k : Python integers, 0 <= k <= t <= T; by default the whole sequence.
+    top : how many values, at most n.
+    sweeps : how often the block goes forth and back; more where the values beyond `top` come close.
+
+    Returns
+    -------
+    Spectrum
+        ``log_sigma [top]`` descending, in nats, with `log_error` and `certified`.
+
+    Raises
+    ------
+    IndexError, ValueError
+        If the pair (t, k) or `top` is out of range, sweeps < 1, or the trajectory is a batch.
+
+    Notes
+    -----
+    Subspace iteration with ``top + 5`` directions: forth through `jax.jvp` of each step and back through
+    `jax.vjp`, with a QR a step; then the spectrum of the product on the subspaces found, as in `spectrum`.
+    Those of the right and the left subspace are one half-sweep apart; the error is 10 + 4·sweeps times their
+    difference plus (t-k)·√n·eps. It is empirical: a direction that a random start misses is not seen.
+
+    Time: 2·sweeps + 3 passes of top + 5 tangents a step. Memory: some n × (top + 5); no n×n is formed.
+
+    Example
+    -------
+    >>> from jaxrnn.recurrence import unroll
+    >>> linear = lambda w, h, x: (w * h, h)
+    >>> trajectory = unroll(linear, jnp.array([0.5, 2.0, 1.0]), jnp.zeros(3), None, length=10)
+    >>> leading_spectrum(linear, jnp.array([0.5, 2.0, 1.0]), trajectory, top=2).log_sigma / jnp.log(2)
+    Array([10.,  0.], dtype=float32)
+    """
+    function = "jacobians.leading_spectrum"
+    T = _checks.trajectory(function, trajectory)
+    t, k = _checks.pair(function, T if t is None else t, k, T)
+    n = ravel(trajectory.h_0).size
+    if _checks.at_least(function, "top", top, 1) > n:
+        raise ValueError(f"{function}: top is {top}; the state has n = {n} directions.")
+    _checks.at_least(function, "sweeps", sweeps, 1)
+    segment = jax.tree.map(lambda leaf: leaf[k:t], (trajectory.h_tm1s, trajectory.xs))
+    push = push_forward(step, params, trajectory.h_0)
+    pull = pull_back(step, params, trajectory.h_0)
+
+    def through(apply, Q, reverse):
+        return lax.scan(lambda Q, x: (jnp.linalg.qr(apply(x, Q))[0], None), Q, segment, reverse=reverse)[0]
+
+    def log_sigma(apply, Q, inputs):
+        no_shift = jnp.zeros((), jnp.int32)
+        return log_singular_values(*udt(lambda Q, x: (apply(x, Q), no_shift), inputs, Q))[:top]
+
+    V = random_directions(n, min(top + 5, n), ravel(trajectory.h_0).dtype)
+    V = lax.fori_loop(0, sweeps, lambda _, V: through(pull, through(push, V, False), True), V)
+    U = through(push, V, False)
+    backwards = jax.tree.map(lambda leaf: leaf[::-1], segment)
+    found = jnp.stack([log_sigma(pull, U, backwards), log_sigma(push, V, segment)])
+    # Where neighbouring values are close, what is missing falls like one over the number of half-sweeps.
+    found, error = _certify(found, (t - k) * n**0.5, _SAFETY + 4 * sweeps)
+    return _result(found, error, ~jnp.any(jnp.isnan(found)))
 
 
 def spectrum_fan(js: Float[Array, "T n n"], lags: Int[Array, " F"]) -> Spectrum:
@@ -150,7 +224,25 @@ def spectrum_fan(js: Float[Array, "T n n"], lags: Int[Array, " F"]) -> Spectrum:
 
 
 def _log_sigma(js, exponents, rotation):
-    return log_singular_values(*udt(js, exponents, rotation))
+    def advance(Q, inputs):
+        J, exponent = inputs
+        return _scaled.matmul(J, Q), exponent
+
+    return log_singular_values(*udt(advance, (js, exponents), rotation))
+
+
+def _certify(replicates, roundings, safety=_SAFETY):
+    """(ln σ_i, its error) from results that should be equal, each after so many roundings."""
+    log_sigma = replicates[0]
+    eps = jnp.finfo(log_sigma.dtype).eps
+    error = safety * (_spread(replicates) + roundings * eps)
+    # The replicates share the rounding of the logarithm.
+    return log_sigma, error + 2 * eps * jnp.where(jnp.isfinite(log_sigma), jnp.abs(log_sigma), 0)
+
+
+def _result(log_sigma, error, finite):
+    log_error = jnp.where(finite, error, jnp.inf).astype(log_sigma.dtype)
+    return Spectrum(jnp.where(finite, log_sigma, jnp.nan), log_error, log_error < CERTIFIED_BELOW)
 
 
 def _spread(replicates):

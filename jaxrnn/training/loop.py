@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jaxtyping import Float
+from jaxtyping import Float, Int, PyTree
 from tqdm.auto import tqdm
 
 from jaxrnn import _checks
@@ -31,8 +31,12 @@ class History(NamedTuple):
     grad_norm: Float[np.ndarray, "S steps"]
     """‖ĝ‖ as the estimator gave it, before clipping."""
     seconds: Float[np.ndarray, " steps"]
-    """Wall time since the start of training, all seeds together, without compilation."""
+    """Wall time since the start of training, all seeds together, without compilation and monitor."""
     compile_seconds: float
+    monitored: PyTree = None
+    """What the monitor returned, leaves [S, M, ...]; None without one."""
+    monitored_steps: Int[np.ndarray, " M"] | None = None
+    """How many steps were done when it looked: 0, m, 2m, ..."""
 
     def raise_if_bad(self) -> History:
         """The history itself; NumericalError at the first step whose loss or gradient is not finite."""
@@ -73,6 +77,8 @@ def train(
     params: Params | None = None,
     stream: bool = False,
     chunk: int = 20,
+    monitor: Callable[[Params], PyTree] | None = None,
+    monitor_every: int = 100,
     progress: bool | str = True,
 ) -> TrainResult:
     """Minimise a loss by ``θ ← θ - update(ĝ)`` with any estimator and any optax optimizer (E22).
@@ -93,6 +99,8 @@ def train(
         ``cell.init_state(params)``; build the estimator with ``init_state=`` to train a learned h_0, and
         without it for a stream.
     chunk : steps a compiled call runs before the host sees the loss.
+    monitor : a pure function of one seed's parameters, such as `norm_monitor`, compiled apart.
+    monitor_every : how many steps lie between two looks; the first is before training.
     progress : whether to show a bar with loss and gradient norm, averaged over the seeds; a string is its
         title.
 
@@ -105,11 +113,12 @@ def train(
     Raises
     ------
     ValueError
-        If steps, seeds or chunk is below 1, or the data holds no batch.
+        If steps, seeds, chunk or monitor_every is below 1, or the data holds no batch.
 
     Notes
     -----
-    Two compilations at most: one for a chunk, one for a shorter last chunk; none is timed.
+    One compilation for a chunk, and one for every other length of a last chunk or of one that the monitor
+    cuts short; none is timed.
 
     Example
     -------
@@ -122,9 +131,15 @@ def train(
     >>> result.history.loss.shape
     (1, 4)
     """
-    for name, value in (("steps", steps), ("seeds", seeds), ("chunk", chunk)):
+    for name, value in (
+        ("steps", steps),
+        ("seeds", seeds),
+        ("chunk", chunk),
+        ("monitor_every", monitor_every),
+    ):
         _checks.at_least("training.train", name, value, 1)
-    chunks = _Chunks(data, steps, chunk)
+    watch = _Watch(monitor, monitor_every)
+    chunks = _Chunks(data, steps, chunk, monitor_every if monitor else steps)
     seed_keys = jax.random.split(key, seeds)
     start = jax.vmap(lambda k: _start(cell, estimator, optimizer, chunks.first, params, k))(seed_keys)
     programs = _Programs(_chunk_program(cell, estimator, optimizer, data, stream))
@@ -137,6 +152,7 @@ def train(
         desc=progress if isinstance(progress, str) else "training",
     )
     try:
+        watch.look(0, state[0])
         for size, batches in chunks:
             done = len(seconds) - 1
             numbers = jnp.arange(done, done + size)
@@ -150,6 +166,7 @@ def train(
                 loss=f"{row[0][:, -1].mean():.4f}", grad=f"{row[1][:, -1].mean():.3g}", refresh=False
             )
             bar.update(size)
+            watch.look(done + size, state[0])
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -158,7 +175,7 @@ def train(
         loss, grad_norm = (np.concatenate(column, axis=1) for column in zip(*rows, strict=True))
     else:
         loss, grad_norm = np.zeros((2, seeds, 0))
-    history = History(loss, grad_norm, np.array(seconds[1:]), programs.compile_seconds)
+    history = History(loss, grad_norm, np.array(seconds[1:]), programs.compile_seconds, *watch.seen())
     return TrainResult(*state, history, interrupted)
 
 
@@ -210,11 +227,32 @@ class _Programs:
         return self._compiled[len(numbers)]
 
 
-class _Chunks:
-    """(size, stacked batches or None) for every chunk, from a sampler or from an iterable."""
+class _Watch:
+    """The monitor's results, at the steps where it is due."""
 
-    def __init__(self, data, steps, chunk):
-        self._steps, self._chunk = steps, chunk
+    def __init__(self, monitor, every):
+        self._monitor, self._every = monitor and jax.jit(jax.vmap(monitor)), every
+        self._steps, self._rows = [], []
+
+    def look(self, done, params):
+        if self._monitor and done % self._every == 0:
+            self._rows.append(jax.tree.map(np.asarray, self._monitor(params)))
+            self._steps.append(done)
+
+    def seen(self):
+        if not self._rows:
+            return None, None
+        return jax.tree.map(lambda *rows: np.stack(rows, axis=1), *self._rows), np.array(self._steps)
+
+
+class _Chunks:
+    """(size, stacked batches or None) for every chunk, from a sampler or from an iterable.
+
+    No chunk reaches over a multiple of `stop`.
+    """
+
+    def __init__(self, data, steps, chunk, stop):
+        self._steps, self._chunk, self._stop = steps, chunk, stop
         if callable(data):
             self._batches = None
             self.first = jax.eval_shape(data, jax.random.key(0))
@@ -226,10 +264,15 @@ class _Chunks:
         self.first = self._ahead[0]
 
     def __iter__(self):
-        if self._batches is None:
-            for begin in range(0, self._steps, self._chunk):
-                yield min(self._chunk, self._steps - begin), None
-            return
-        while group := self._ahead + list(islice(self._batches, self._chunk - len(self._ahead))):
-            self._ahead = []
-            yield len(group), jax.tree.map(lambda *leaves: jnp.stack(leaves), *group)
+        done = 0
+        while done < self._steps:
+            size = min(self._chunk, self._steps - done, self._stop - done % self._stop)
+            if self._batches is None:
+                yield size, None
+            else:
+                group, self._ahead = self._ahead + list(islice(self._batches, size - len(self._ahead))), []
+                if not group:
+                    return
+                size = len(group)
+                yield size, jax.tree.map(lambda *leaves: jnp.stack(leaves), *group)
+            done += size

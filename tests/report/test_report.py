@@ -43,7 +43,12 @@ def diagnosis(T=4, n=2, **changes):
         norms=Norms(log_norm, np.zeros_like(log_norm), np.ones(log_norm.shape, bool)),
         norm_by_lag=NormByLag(*[-1.0 * np.arange(T + 1)] * 4),
         growth_rates=GrowthRates(
-            np.full((1, n), -1.25), np.full((1, n), 0.5), np.zeros(1), np.ones((1, n), bool)
+            np.full((1, n), -1.25),
+            np.full((1, n), 0.5),
+            np.zeros(1),
+            np.ones((1, n), bool),
+            np.full((1, 1, n), -1.25),
+            np.array([[T]]),
         ),
         fan_lags=np.array([1, T]),
         fan=Spectrum(-np.ones((2, n)), np.zeros((2, n)), np.ones((2, n), bool)),
