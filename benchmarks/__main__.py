@@ -14,7 +14,14 @@ from pathlib import Path
 
 from benchmarks.harness import environment
 
-NAMES = ("training_gradient", "step_jacobians", "jacobian_products", "norms")
+NAMES = (
+    "training_gradient",
+    "step_jacobians",
+    "jacobian_products",
+    "norms",
+    "growth_rates",
+    "leading_spectrum",
+)
 
 
 def main(names: list[str]) -> int:
