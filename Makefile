@@ -11,7 +11,7 @@ INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python 
 export OPENBLAS_NUM_THREADS ?= 1
 export MPLBACKEND ?= agg
 
-.PHONY: help report test doctest lint format bench notebooks docs clean
+.PHONY: help report test doctest lint format bench validate notebooks docs clean
 
 help:
 	@echo "make report     train, measure and draw: report/index.html"
@@ -20,6 +20,7 @@ help:
 	@echo "make notebooks  run the notebooks"
 	@echo "make docs       the documentation: docs/_build/html/index.html"
 	@echo "make bench      the benchmarks: a dated table in benchmarks/results/"
+	@echo "make validate   norms and spectra against exact ones, 15 minutes: validation/results/"
 
 report: $(VENV)/.with-nothing
 	$(BIN)/jaxrnn report --out report
@@ -48,6 +49,9 @@ docs: $(VENV)/.with-docs
 
 bench: $(VENV)/.with-nothing
 	$(BIN)/python -m benchmarks
+
+validate: $(VENV)/.with-oracle
+	$(BIN)/python -m validation
 
 clean:
 	rm -rf $(VENV) build dist report docs/_build .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The command line: ``jaxrnn report``, ``jaxrnn spectra``, ``jaxrnn compare``."""
+"""The command line: ``jaxrnn report``, ``jaxrnn spectra``, ``jaxrnn compare``, ``jaxrnn oracle``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import NoReturn
+
+from jaxrnn import oracle_command
 
 __all__ = ["main"]
 
@@ -28,12 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     command = shlex.join(["jaxrnn", *(sys.argv[1:] if arguments is None else arguments)])
     try:
-        task, settings = _prepare(options)
+        job = options.prepare(options, command)
     except (OSError, ValueError) as error:
         return _bad_input(options, error)
     try:
-        return _run(options, task, settings, command)
-    except OSError as error:  # a folder that cannot be written; anything else is a fault and shows itself
+        job()
+        return 0
+    except (OSError, ImportError) as error:  # a folder that cannot be written, an extra that is missing
         return _bad_input(options, error)
     except KeyboardInterrupt:
         print(f"jaxrnn {options.command}: interrupted; no report was written.", file=sys.stderr)
@@ -45,8 +49,8 @@ def _bad_input(options, error):
     return 2
 
 
-def _prepare(options):
-    """The task and the settings; ValueError or OSError if the options or the data are no good."""
+def _prepare_report(options, command):
+    """The job of a report; ValueError or OSError if the options or the data are no good."""
     import jax
 
     from jaxrnn import report
@@ -69,10 +73,10 @@ def _prepare(options):
         with_spectra=options.command in ("report", "spectra"),
         with_comparison=options.command in ("report", "compare"),
     )
-    return _task(options), settings
+    return partial(_write_report, options, _task(options), settings, command)
 
 
-def _run(options, task, settings, command):
+def _write_report(options, task, settings, command):
     from jaxrnn import report
 
     tables = report.build(
@@ -80,7 +84,6 @@ def _run(options, task, settings, command):
     )
     print(tables)
     print(f"Open {os.path.join(options.out, 'index.html')} in a browser.")
-    return 0
 
 
 def _task(options):
@@ -109,6 +112,7 @@ def _build_parser():
         ("compare", "truncated against full BPTT only"),
     ):
         _add_options(commands.add_parser(name, help=help_text, description=help_text))
+    oracle_command.add_parser(commands, _count)
     return parser
 
 
@@ -149,6 +153,7 @@ def _add_options(parser):
     parser.add_argument("--x64", action="store_true", help="compute in float64")
     parser.add_argument("--out", metavar="DIR", default="jaxrnn-report", help="folder (%(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.set_defaults(prepare=_prepare_report)
 
 
 def _names(text):

@@ -56,6 +56,12 @@ def files(tmp_path):
     (folder / "empty.txt").write_bytes(b"")
     (folder / "binary.bin").write_bytes(bytes(range(256)))
     (folder / "short.txt").write_text("abc")
+    js = np.random.default_rng(0).normal(size=(6, 2, 2))
+    np.save(folder / "js.npy", js)
+    np.save(folder / "flat.npy", js[0])
+    np.save(folder / "whole.npy", np.ones((2, 2, 2), int))
+    np.save(folder / "nan.npy", np.full((2, 2, 2), np.nan))
+    np.savez(folder / "two.npz", a=js, b=js)
     return folder
 
 
@@ -193,6 +199,17 @@ BAD = {
         "spectra --text in/ok.txt --length 8 --out /proc/jaxrnn/a",
         "/proc/jaxrnn",
     ),
+    "no Jacobians": ("oracle", "required: FILE"),
+    "missing Jacobians": ("oracle in/none.npy", "in/none.npy: No such file or directory"),
+    "a text of Jacobians": ("oracle in/ok.txt", "in/ok.txt is no .npy or .npz file of numbers"),
+    "empty Jacobians": ("oracle in/empty.txt", "in/empty.txt is no .npy or .npz file of numbers"),
+    "Jacobians without a name": ("oracle in/two.npz", "in/two.npz holds a, b; expected `js`, or one array"),
+    "one Jacobian": ("oracle in/flat.npy", "in/flat.npy: js has shape (2, 2); expected [T, n, n]"),
+    "whole numbers as Jacobians": ("oracle in/whole.npy", "js has dtype int64; expected a floating dtype"),
+    "Jacobians of NaN": ("oracle in/nan.npy", "between k = 0 and t = 2 is not finite"),
+    "a step too far": ("oracle in/js.npy --t 7", "t is 7; expected 0 <= t <= T = 6"),
+    "a pair the wrong way": ("oracle in/js.npy --t 1 --k 2", "k = 2 > t = 1"),
+    "a negative step": ("oracle in/js.npy --k -1", "'-1' is not an integer of at least 0"),
 }
 
 
@@ -336,3 +353,32 @@ def test_a_fault_of_the_program_is_not_called_bad_input(files, monkeypatch):
     monkeypatch.setattr(study_module, "compare", broken)
     with pytest.raises(ValueError, match="a fault"):
         main(["compare", "--quiet", "--text", str(files / "ok.txt")])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_oracle_prints_exact_values_beside_the_library_s(files, capsys, dtype):
+    js = np.broadcast_to(np.diag([1.0, 2.0**-100, 0.0]), (50, 3, 3)).astype(dtype)
+    np.savez(files / "graded.npz", other=np.ones(3), js=js)
+    assert main(["oracle", str(files / "graded.npz"), "--t", "45", "--k", "5"]) == 0
+    title, header, *rows = capsys.readouterr().out.splitlines()
+    assert title == f"∂h_45/∂h_5, n = 3, {dtype}; log10 of the singular values"
+    assert header.split() == ["i", "exact", "spectrum", "error", "bound", "certified"]
+    values = np.array([[float(x) for x in row.split()[:4]] for row in rows])
+    expected = [0, -4000 * np.log10(2), -np.inf]
+    np.testing.assert_allclose(values[:, 0], [1, 2, 3])
+    np.testing.assert_allclose(values[:, 1], expected, atol=1e-9)
+    np.testing.assert_allclose(values[:, 2], expected, rtol=1e-6)
+    assert [row.split()[-1] for row in rows] == ["yes", "yes", "yes"]
+
+
+def test_oracle_takes_a_plain_array_and_flags_what_rounding_has_spoilt(files, capsys):
+    js = np.triu(np.random.default_rng(5).normal(size=(40, 3, 3))) + 30 * np.triu(np.ones((3, 3)), 1)
+    np.save(files / "triangular.npy", js.astype(np.float32))
+    assert main(["oracle", str(files / "triangular.npy")]) == 0
+    assert {row.split()[-1] for row in capsys.readouterr().out.splitlines()[2:]} >= {"no"}
+
+
+def test_oracle_without_mpmath_names_the_extra(files, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpmath", None)
+    assert main(["oracle", str(files / "js.npy")]) == 2
+    assert capsys.readouterr().err.count('needs mpmath: pip install "jaxrnn[oracle]"') == 1

@@ -1,5 +1,6 @@
 """What the gradient looks like: ∂h_t/∂h_k, its norms, blocks, spectrum, growth rates and bounds."""
 
+from jaxrnn.jacobians import oracle
 from jaxrnn.jacobians.blocks import block_norms, input_jacobians, input_norms
 from jaxrnn.jacobians.bounds import norm_bound, product_bound
 from jaxrnn.jacobians.by_lag import NormByLag, norm_by_lag
@@ -28,6 +29,7 @@ __all__ = [
     "norm_bound",
     "norm_by_lag",
     "norms",
+    "oracle",
     "product",
     "product_bound",
     "spectrum",
