@@ -41,7 +41,11 @@ def udt(
         C, exponent = advance(Q, x)
         order = jnp.argsort(-_log2_scale(jnp.linalg.norm(C, axis=0) * jnp.abs(m), e))
         C, m, e, T = C[:, order], m[order], e[order], T[order]
-        Q, R = jnp.linalg.qr(C)
+        # Rows, too, in descending order: rounding is then relative to each row, and J = diag(φ') W has rows
+        # of all sizes.
+        rows = jnp.argsort(-jnp.max(jnp.abs(C), axis=1))
+        Q, R = jnp.linalg.qr(C[rows])
+        Q = jnp.zeros_like(Q).at[rows].set(Q)
         new_m, grown = jnp.frexp(jnp.diagonal(R) * m)
         new_e = jnp.where(new_m == 0, _ZERO, e + grown + exponent)
         inverse = jnp.where(new_m == 0, 0, 1 / jnp.where(new_m == 0, 1, new_m))
