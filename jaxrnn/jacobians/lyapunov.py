@@ -38,12 +38,14 @@ class GrowthRates(NamedTuple):
     def kaplan_yorke_dimension(self) -> Float[Array, "*B"]:
         """``j + Σ_{i<=j} λ_i / |λ_{j+1}|``, j the last with Σ_{i<=j} λ_i >= 0; NaN if rates are missing."""
         sums = jnp.cumsum(self.rates, axis=-1)
-        j = jnp.sum(jnp.cumprod(sums >= 0, axis=-1), axis=-1)
+        counted = jnp.cumprod(sums >= 0, axis=-1) > 0
+        j = jnp.sum(counted, axis=-1)
         k = self.rates.shape[-1]
         beyond = jnp.take_along_axis(self.rates, jnp.minimum(j, k - 1)[..., None], axis=-1)[..., 0]
-        inside = jnp.sum(jnp.where(jnp.arange(k) < j[..., None], self.rates, 0), axis=-1)
+        inside = jnp.sum(jnp.where(counted, self.rates, 0), axis=-1)
         everything = jnp.nan if self.log_abs_det_rate is None else float(k)
-        return jnp.where(j < k, j + inside / jnp.abs(jnp.where(j < k, beyond, 1)), everything)
+        dimension = j.astype(inside.dtype) + inside / jnp.abs(jnp.where(j < k, beyond, 1))
+        return jnp.where(j < k, dimension, everything)
 
     @property
     def entropy_rate(self) -> Float[Array, "*B"]:
