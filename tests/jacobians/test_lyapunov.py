@@ -5,15 +5,16 @@ import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
+from cases import assert_close
 
 from jaxrnn import NumericalError, unroll
 from jaxrnn.jacobians import growth_rates, step_jacobians
 
-compiled = jax.jit(growth_rates, static_argnames="k")
+compiled = jax.jit(growth_rates, static_argnames=("k", "warm_up"))
 
 
-def compute(js, k=None):
-    return jax.tree.map(np.asarray, compiled(js, k=k))
+def compute(js, k=None, warm_up=0):
+    return jax.tree.map(np.asarray, compiled(js, k=k, warm_up=warm_up))
 
 
 def henon(_, h, x):
@@ -31,9 +32,22 @@ def cat(_, h, x):
     return jnp.mod(jnp.stack([2 * h[0] + h[1], h[0] + h[1]]), 1.0), ()
 
 
-def rates_of_map(step, start, T):
+def lorenz(_, h, x, dt=0.01):
+    """One Runge-Kutta step of ẋ = 10(y - x), ẏ = x(28 - z) - y, ż = xy - 8z/3."""
+    del x
+
+    def flow(u):
+        return jnp.stack([10 * (u[1] - u[0]), u[0] * (28 - u[2]) - u[1], u[0] * u[1] - 8 / 3 * u[2]])
+
+    a = flow(h)
+    b = flow(h + dt / 2 * a)
+    c = flow(h + dt / 2 * b)
+    return h + dt / 6 * (a + 2 * b + 2 * c + flow(h + dt * c)), ()
+
+
+def rates_of_map(step, start, T, warm_up=0):
     traj = jax.jit(lambda h: unroll(step, (), h, None, length=T))(jnp.asarray(start))
-    return compute(step_jacobians(step, (), traj))
+    return compute(step_jacobians(step, (), traj), warm_up=warm_up)
 
 
 def test_henon_map_has_its_known_exponents_and_contracts_areas_by_its_constant():
@@ -56,9 +70,56 @@ def test_cat_map_has_the_logarithms_of_its_eigenvalues():
     np.testing.assert_allclose(golden, 0.962424, atol=1e-6)
 
 
-def test_ginibre_products_have_newmans_exponents():
+def test_lorenz_attractor_has_its_known_exponents_dimension_and_entropy():
+    dt = 0.01
+    result = rates_of_map(lorenz, [1.0, 1.0, 20.0], 42_000, warm_up=2000)
+    rates, error = result.rates / dt, result.standard_error / dt
+    assert np.all(error < 0.1)
+    assert np.all(np.abs(rates - [0.906, 0, -14.57]) < 4 * error)
+    np.testing.assert_allclose(rates[[0, 2]], [0.906, -14.57], rtol=0.03)
+    # The flow has no exponent of its own along itself, and its divergence is -(10 + 1 + 8/3) everywhere.
+    assert abs(rates[1]) < 0.02
+    np.testing.assert_allclose(rates.sum(), -41 / 3, rtol=2e-5)
+    np.testing.assert_allclose(rates.sum(), result.log_abs_det_rate / dt, rtol=1e-12)
+    np.testing.assert_allclose(result.kaplan_yorke_dimension, 2.062, atol=0.003)
+    np.testing.assert_allclose(result.entropy_rate / dt, 0.906, rtol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("rates", "dimension", "entropy"),
+    [
+        ([-1.0, -2.0], 0.0, 0.0),
+        ([0.5, -2.0], 1.25, 0.5),
+        ([1.0, 0.5, -1.0, -4.0], 3.125, 1.5),
+        ([2.0, 1.0, -3.0], 3.0, 3.0),
+        ([1.0, -np.inf], 1.0, 1.0),
+        ([-np.inf, -np.inf], 0.0, 0.0),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dimension_and_entropy_of_rates_that_are_all_there(rates, dimension, entropy, dtype):
+    k = len(rates)
+    js = np.broadcast_to(np.diag(np.exp(rates)), (5, k, k)).astype(dtype)
+    result = compute(jnp.asarray(js))
+    assert_close((result.rates + 1, result.kaplan_yorke_dimension), (np.add(rates, 1), np.float64(dimension)))
+    assert_close(result.entropy_rate, np.float64(entropy))
+
+
+def test_dimension_and_entropy_are_unknown_where_rates_are_missing():
+    js = jnp.asarray(np.broadcast_to(np.diag([2.0, 1.5, 1e-3]), (200, 3, 3)))
+    two, three = compute(js, 2, 100), compute(js, 3)
+    assert np.isnan(two.kaplan_yorke_dimension) and np.isnan(two.entropy_rate)
+    # ln 2 + ln 1.5 = ln 3 of ln 1000.
+    np.testing.assert_allclose(three.kaplan_yorke_dimension, 2 + np.log(3) / np.log(1000), rtol=1e-12)
+    batch = jax.tree.map(lambda leaf: np.stack([leaf] * 2), three)
+    assert_close(batch.kaplan_yorke_dimension, np.stack([three.kaplan_yorke_dimension] * 2))
+    assert_close(batch.entropy_rate, np.stack([three.entropy_rate] * 2))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_ginibre_products_have_newmans_exponents(dtype):
     n, T = 4, 4000
-    js = jnp.asarray(np.random.default_rng(0).normal(size=(T, n, n)))
+    js = jnp.asarray(np.random.default_rng(0).normal(size=(T, n, n)), dtype)
     result = compute(js)
     degrees = [(n - i) / 2 for i in range(n)]
     exact = [0.5 * (np.log(2) + float(mpmath.digamma(a))) for a in degrees]
