@@ -124,12 +124,14 @@ def _look(slots, views, groups):
         return slots.seen
     columns = []
     for view in views:
-        sigma, residual = top_singular_value(slots.P[:, view.rows, view.cols])
+        # A block may be so small beside the others that its squares underflow.
+        block, smaller = _scaled.normalise(slots.P[:, view.rows, view.cols])
+        sigma, residual = top_singular_value(block)
         group = groups.index((view.rows.start, view.rows.stop))
         sums = slots.a[:, group, view.cols]
         # ‖A‖₂ <= sqrt(columns)·‖A‖₁.
         bound = jnp.sqrt(jnp.asarray(sums.shape[1], sums.dtype)) * jnp.max(sums, axis=1)
-        log_norm = _scaled.log_scaled(sigma, slots.P_exponent)
+        log_norm = _scaled.log_scaled(sigma, slots.P_exponent + smaller)
         log_abs = _scaled.log_scaled(bound, slots.a_exponent[:, group])
         columns.append(jnp.stack([log_norm, residual, log_abs], axis=1))
     return jnp.stack(columns, axis=2)
