@@ -56,8 +56,11 @@ def log_scaled(mantissa: Float[Array, "*shape"], exponent: Int[Array, "*shape"])
     return jnp.log(mantissa) + exponent.astype(mantissa.dtype) * LN2
 
 
-def matmul(A: Float[Array, "... n m"], B: Float[Array, "... m p"]) -> Float[Array, "... n p"]:
-    """A B in full precision: accelerators round float32 operands to TF32 or bfloat16 by default."""
+def matmul(A: Float[Array, ...], B: Float[Array, ...]) -> Float[Array, ...]:
+    """A B of matrices or vectors in full precision.
+
+    Accelerators round float32 operands to TF32 or bfloat16 by default.
+    """
     return jnp.matmul(A, B, precision="highest")
 
 
