@@ -146,11 +146,12 @@ def adversarial_chains(T=12, n=3, count=40):
         yield "cancelling", A - np.where(np.arange(T) % 2, 1, -1)[:, None, None] * A[:, ::-1]
 
 
+@pytest.mark.parametrize("pairs", [{}, {"at": [12], "lags": [12]}], ids=["table", "pair"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_no_certified_norm_is_outside_its_error_bound(dtype):
+def test_no_certified_norm_is_outside_its_error_bound(dtype, pairs):
     kinds, chains = zip(*adversarial_chains(), strict=True)
     chains = np.stack([chain.astype(dtype) for chain in chains])
-    results = jax.jit(jax.vmap(lambda js: norms(js)))(jnp.asarray(chains))
+    results = jax.jit(jax.vmap(lambda js: norms(js, **pairs)))(jnp.asarray(chains))
     exact = np.array([exact_log_norm(chain) for chain in chains])
     got, bound, certified = (np.asarray(part[:, -1, 0], np.float64) for part in results)
     certified = certified.astype(bool)
