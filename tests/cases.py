@@ -102,6 +102,30 @@ def estimate(constructor, cell, params, h_0, batch, *, start=False, window=None)
     return estimator.estimate(params, estimator.init(params, h_0), batch, jax.random.key(0))
 
 
+def adversarial_chains(T=12, n=3, count=40):
+    """(kind, chain [T, n, n]): random, graded, re-seeding, cancelling, underflowing and singular."""
+    rng = np.random.default_rng(7)
+
+    def orthogonal(seed):
+        return np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
+
+    swap = np.eye(n)[::-1]
+    for i in range(count):
+        A = rng.normal(size=(T, n, n))
+        U, V = orthogonal(2 * i), orthogonal(2 * i + 1)
+        grade = np.diag(10.0 ** -np.arange(0, 3 * n, 3))
+        rank_one = rng.normal(size=(T, n, 1)) * rng.normal(size=(T, 1, n))
+        half = np.where((np.arange(T) < T // 2)[:, None, None], grade, np.linalg.inv(grade))
+        yield "random", A
+        yield "scaled", A * 10.0 ** rng.integers(-30, 30, size=(T, 1, 1))
+        yield "graded", U @ grade @ V * np.ones((T, 1, 1))
+        yield "contract, then expand", U @ half @ U.T
+        yield "crossing", np.where((np.arange(T) % 4 < 2)[:, None, None], grade, swap @ grade @ swap)
+        yield "nearly singular", rank_one + 1e-6 * A
+        yield "triangular", np.triu(A) + 10 * np.triu(np.ones((n, n)), 1)
+        yield "cancelling", A - np.where(np.arange(T) % 2, 1, -1)[:, None, None] * A[:, ::-1]
+
+
 def tolerance(dtype, factor):
     """`factor` units of rounding in that dtype."""
     return factor * float(jnp.finfo(dtype).eps)

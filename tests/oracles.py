@@ -5,6 +5,7 @@ The Python loops stay eager: compiling an unrolled loop costs ten times what run
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 
 
@@ -140,6 +141,24 @@ def end_to_end_jacobian(step, params, h_k, xs):
         return jax.flatten_util.ravel_pytree(h)[0]
 
     return jax.jit(jax.jacrev(last))(flat)
+
+
+def exact_product(js, digits=60):
+    """js[-1]···js[0] as an [n, n] array of mpmath numbers, exact in effect."""
+    with mpmath.workdps(digits + 8 * len(js)):
+        P = mpmath.eye(js.shape[1])
+        for J in np.asarray(js, np.float64):
+            P = mpmath.matrix(J.tolist()) * P
+        return np.array(P.tolist(), dtype=object)
+
+
+def log_norm_of(P):
+    """ln σ₁ of a product, or of a block of it, however small or large."""
+    largest = np.abs(P).max()
+    if largest == 0:
+        return -np.inf
+    # float64 holds the scaled matrix to its last digit, and σ₁ of it is well conditioned.
+    return float(mpmath.log(largest)) + np.log(np.linalg.norm((P / largest).astype(np.float64), 2))
 
 
 def central_difference(f, tree, step=1e-6):

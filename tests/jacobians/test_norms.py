@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import mpmath
 import numpy as np
 import pytest
-from cases import CELLS, assert_close, make_sequence, run_jacobians, tolerance
+from cases import CELLS, adversarial_chains, assert_close, make_sequence, run_jacobians, tolerance
+from oracles import exact_product, log_norm_of
 
 from jaxrnn import NumericalError, cells
 from jaxrnn.jacobians import norm_bound, norms, product_bound
@@ -25,21 +25,6 @@ def repeat(J, T, dtype=jnp.float64):
     return jnp.asarray(np.broadcast_to(np.asarray(J, np.float64), (T, *np.shape(J))), dtype)
 
 
-def exact_log_norm(js, digits=60):
-    """ln σ₁ of js[-1]···js[0] with mpmath: products exact in effect, norm by the Gram matrix."""
-    with mpmath.workdps(digits + 8 * len(js)):
-        P = mpmath.eye(js.shape[1])
-        for J in np.asarray(js, np.float64):
-            P = mpmath.matrix(J.tolist()) * P
-        largest = max(abs(x) for x in P)
-        if largest == 0:
-            return -np.inf
-        P = P / largest
-    # float64 holds the scaled matrix to its last digit, and σ₁ of it is well conditioned.
-    top = np.linalg.norm(np.array(P.tolist(), dtype=np.float64), 2)
-    return float(mpmath.log(largest)) + np.log(top)
-
-
 def test_table_equals_the_norms_of_the_products_pair_by_pair():
     js = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3, 3)))
     table = np.asarray(compute(js).log_norm)
@@ -57,7 +42,7 @@ def test_norms_of_a_network_agree_with_its_products(name):
     cell, d = CELLS[name]
     _, js = run_jacobians(cell, *make_sequence(cell, d, 8))
     result = compute(js)
-    expected = [exact_log_norm(js[k:8]) for k in range(8)]
+    expected = [log_norm_of(exact_product(js[k:8])) for k in range(8)]
     np.testing.assert_allclose(result.log_norm[8, :8], expected, atol=1e-12)
     assert bool(jnp.all(result.certified))
 
@@ -126,33 +111,13 @@ def test_two_thousand_steps_of_gain_one_half_stay_finite_in_float32():
     assert np.mean(result.certified) > 0.99
 
 
-def adversarial_chains(T=12, n=3, count=40):
-    """Random, graded, re-seeding, cancelling, underflowing and singular chains in float32."""
-    rng = np.random.default_rng(7)
-    swap = np.eye(n)[::-1]
-    for i in range(count):
-        A = rng.normal(size=(T, n, n))
-        U, V = orthogonal(n, 2 * i), orthogonal(n, 2 * i + 1)
-        grade = np.diag(10.0 ** -np.arange(0, 3 * n, 3))
-        rank_one = rng.normal(size=(T, n, 1)) * rng.normal(size=(T, 1, n))
-        half = np.where((np.arange(T) < T // 2)[:, None, None], grade, np.linalg.inv(grade))
-        yield "random", A
-        yield "scaled", A * 10.0 ** rng.integers(-30, 30, size=(T, 1, 1))
-        yield "graded", U @ grade @ V * np.ones((T, 1, 1))
-        yield "contract, then expand", U @ half @ U.T
-        yield "crossing", np.where((np.arange(T) % 4 < 2)[:, None, None], grade, swap @ grade @ swap)
-        yield "nearly singular", rank_one + 1e-6 * A
-        yield "triangular", np.triu(A) + 10 * np.triu(np.ones((n, n)), 1)
-        yield "cancelling", A - np.where(np.arange(T) % 2, 1, -1)[:, None, None] * A[:, ::-1]
-
-
 @pytest.mark.parametrize("pairs", [{}, {"at": [12], "lags": [12]}], ids=["table", "pair"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_no_certified_norm_is_outside_its_error_bound(dtype, pairs):
     kinds, chains = zip(*adversarial_chains(), strict=True)
     chains = np.stack([chain.astype(dtype) for chain in chains])
     results = jax.jit(jax.vmap(lambda js: norms(js, **pairs)))(jnp.asarray(chains))
-    exact = np.array([exact_log_norm(chain) for chain in chains])
+    exact = np.array([log_norm_of(exact_product(chain)) for chain in chains])
     got, bound, certified = (np.asarray(part[:, -1, 0], np.float64) for part in results)
     certified = certified.astype(bool)
     same = np.where(np.isfinite(exact), np.abs(got - exact), np.where(got == exact, 0, np.inf))
