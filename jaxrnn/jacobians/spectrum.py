@@ -176,7 +176,8 @@ def leading_spectrum(
     found = jnp.stack([log_sigma(pull, U, backwards), log_sigma(push, V, segment)])
     # Where neighbouring values are close, what is missing falls like one over the number of half-sweeps.
     found, error = _certify(found, (t - k) * n**0.5, _SAFETY + 4 * sweeps)
-    return _result(found, error, ~jnp.any(jnp.isnan(found)))
+    # Not those of the values found: NaN compares as no number and comes out as a zero.
+    return _result(found, error, jnp.all(jnp.isfinite(U)))
 
 
 def spectrum_fan(js: Float[Array, "T n n"], lags: Int[Array, " F"]) -> Spectrum:
