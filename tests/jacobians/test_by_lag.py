@@ -52,6 +52,33 @@ def test_an_annihilated_direction_is_a_value_and_nan_spoils_its_lags_only():
     assert bad.median[0] == 0 and jnp.all(jnp.isnan(bad.median[1:]))
 
 
+@pytest.mark.parametrize("pairs", [{"lags": [4, 0, 1]}, {"at": [2, 6, 3], "lags": [0, 3, 5]}], ids=str)
+def test_some_lags_have_the_quantiles_of_the_pairs_that_were_asked_for(chains, pairs):
+    some = jax.vmap(lambda js: norms(js, **pairs))(chains)
+    result, tables = norm_by_lag(some, **pairs), np.asarray(COMPUTE(chains).log_norm)
+    for column, lag in enumerate(pairs["lags"]):
+        times = [t for t in pairs.get("at", range(T + 1)) if t >= lag]
+        values = [table[t, t - lag] for table in tables for t in times]
+        for curve, q in ((result.low, 0.1), (result.median, 0.5), (result.high, 0.9)):
+            np.testing.assert_allclose(curve[column], np.quantile(values, q, method="nearest"), atol=1e-12)
+    assert result.product_bound is None
+
+
+def test_a_lag_that_no_time_reaches_has_no_value(chains):
+    result = norm_by_lag(norms(chains[0], at=[2, 3], lags=[1, 4]), at=[2, 3], lags=[1, 4])
+    assert np.isfinite(result.median[0]) and np.all(np.isnan([curve[1] for curve in result[:3]]))
+
+
+@pytest.mark.parametrize(
+    ("computed", "told"),
+    [({"lags": [1, 2]}, {}), ({}, {"lags": [1, 2]}), ({"at": [2, 3]}, {"at": [2, 3]})],
+)
+def test_a_table_of_other_pairs_than_said_is_refused(computed, told):
+    table = norms(jnp.ones((3, 1, 1)), **computed)
+    with pytest.raises(ValueError, match=r"norm_by_lag: the table is .*; expected \[T\+1, T\+1\]"):
+        norm_by_lag(table, **told)
+
+
 def test_fan_is_the_spectrum_of_every_segment_that_ends_at_the_last_step(chains):
     js, lags = chains[0], jnp.array([0, 1, 4, T])
     fan = jax.jit(spectrum_fan)(js, lags)
