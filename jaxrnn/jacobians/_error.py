@@ -24,7 +24,7 @@ def log_error(
 ) -> Float[Array, "A L"]:
     """|Δ ln σ₁| of a block of P, from ln Σ_s ‖P_{t,s}‖‖J_s‖‖P_{s-1,k}‖ and ln ‖|J_t|...|J_{k+1}|‖.
 
-    Rounding moves P by at most n·u·min(κ_N, lag·κ_abs)·‖P‖ in norm, u = eps/2, and no block by more.
+    Rounding moves P by at most n·eps·min(κ_N, lag·κ_abs)·‖P‖ in norm, and no block by more.
     """
     eps = jnp.finfo(log_norm.dtype).eps
     log_lag = jnp.log(jnp.maximum(lag, 1).astype(log_norm.dtype))
@@ -32,7 +32,7 @@ def log_error(
     lost = (log_norm == -jnp.inf) & (log_abs > -jnp.inf)
     log_ratio = jnp.minimum(log_kappa, log_abs + log_lag) - jnp.where(jnp.isfinite(log_norm), log_norm, 0.0)
     kappa = jnp.where(lost, jnp.inf, jnp.exp(jnp.minimum(log_ratio, 80.0)))
-    relative = n * eps * (kappa / 2 + 1) + residual
+    relative = n * eps * (kappa + 1) + residual
     magnitude = jnp.where(jnp.isfinite(log_norm), jnp.abs(log_norm), 0.0)
     error = jnp.where(relative < 1, -jnp.log1p(-jnp.minimum(relative, 0.999)), jnp.inf) + 2 * eps * magnitude
     return jnp.where(lag > 0, error, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 __all__ = ["LN2", "Chain", "advance_column_sums", "chain", "log_scaled", "matmul", "normalise", "widen"]
@@ -27,7 +28,9 @@ def chain(js: Float[Array, "T n n"]) -> Chain:
     js = widen(js)
     finite = jnp.all(jnp.isfinite(js), axis=(1, 2))
     js = jnp.where(finite[:, None, None], js, 0)
-    return Chain(*normalise(js), js != 0, finite)
+    # By their bits: the processor may take denormals for zero, which they are not.
+    bits = lax.bitcast_convert_type(js, jnp.uint32 if js.dtype == jnp.float32 else jnp.uint64)
+    return Chain(*normalise(js), (bits << 1) != 0, finite)
 
 
 def widen(array: Float[Array, ...]) -> Float[Array, ...]:

@@ -70,7 +70,7 @@ def norms(
     -----
     The products of all t are carried from lag to lag as mantissa · 2^exponent, so that nothing underflows.
     σ₁ comes from an SVD, for n > 64 from Golub-Kahan bidiagonalisation with a residual check and an SVD
-    where it has not converged. The error bound is ``|Δ ln σ₁| <= n·u·min(κ_N, (t-k)·κ_abs)``, u = eps/2, with
+    where it has not converged. The error bound is ``|Δ ln σ₁| <= n·eps·min(κ_N, (t-k)·κ_abs)`` with
     ``κ_N = Σ_s ‖P_{t,s}‖ ‖J_s‖ ‖P_{s-1,k}‖ / ‖P_{t,k}‖`` and ``κ_abs = ‖ |J_t|...|J_{k+1}| ‖ / ‖P_{t,k}‖``,
     plus the rounding of the logarithm and the residual: rounding errors can re-seed directions that
     dominate later, and then a product is flagged rather than silently wrong. For some pairs only, the

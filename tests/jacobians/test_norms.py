@@ -144,6 +144,13 @@ def test_underflow_inside_a_product_is_flagged_and_not_certified_as_zero(chain, 
     assert not certified or abs(log_norm - exact) < 0.1
 
 
+@pytest.mark.parametrize(("dtype", "tiny"), [(jnp.float32, 1e-39), (jnp.float64, 1e-309)])
+def test_denormal_entries_are_never_certified_as_zero(dtype, tiny):
+    result = compute(jnp.full((2, 1, 1), tiny, dtype))
+    log_norm, certified = np.asarray(result.log_norm)[2, 0], bool(np.asarray(result.certified)[2, 0])
+    assert not certified or abs(log_norm - 2 * np.log(tiny)) < 0.1
+
+
 def test_cancellation_to_zero_is_flagged():
     up, down = np.array([[1.0, 1.0], [0.0, 0.0]]), np.array([[1.0, 0.0], [-1.0, 0.0]])
     result = compute(jnp.asarray(np.stack([down, up]), jnp.float32))
