@@ -1,11 +1,17 @@
 """Pictures: a result in, matplotlib Axes out. Nothing here computes with JAX."""
 
+from jaxrnn.plots.dynamics import plot_eigenvalues, plot_growth_rates
 from jaxrnn.plots.gradients import plot_gradient_by_lag, plot_saturation
-from jaxrnn.plots.jacobians import plot_norm_by_lag, plot_norms, plot_spectrum_fan
+from jaxrnn.plots.heatmaps import plot_depth_time, plot_norms
+from jaxrnn.plots.jacobians import plot_block_norms, plot_norm_by_lag, plot_spectrum_fan
 from jaxrnn.plots.truncation import plot_loss_curves, plot_window_error
 
 __all__ = [
+    "plot_block_norms",
+    "plot_depth_time",
+    "plot_eigenvalues",
     "plot_gradient_by_lag",
+    "plot_growth_rates",
     "plot_loss_curves",
     "plot_norm_by_lag",
     "plot_norms",

@@ -1,4 +1,4 @@
-"""Pictures of ∂h_t/∂h_k: the heatmap, the norm against the lag, the fan of singular values."""
+"""Pictures of ∂h_t/∂h_k against the lag: its norm, that of its blocks, the fan of singular values."""
 
 from __future__ import annotations
 
@@ -6,69 +6,14 @@ import numpy as np
 from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, TwoSlopeNorm
+from matplotlib.colors import LogNorm
 
 from jaxrnn.jacobians import NormByLag, Norms, Spectrum
 from jaxrnn.plots.style import CYCLE, axes, finite, to_log10
 
-__all__ = ["plot_norm_by_lag", "plot_norms", "plot_spectrum_fan"]
+__all__ = ["plot_block_norms", "plot_norm_by_lag", "plot_spectrum_fan"]
 
-
-def plot_norms(result: Norms, *, log_bound_rate: float | None = None, ax: Axes | None = None) -> Axes:
-    """Heatmap of log10 ‖∂h_t/∂h_k‖₂ over all pairs of one sequence (E15).
-
-    Red grows, blue decays, white keeps the norm. Pairs that are not certified are grey.
-
-    Parameters
-    ----------
-    result : Norms of ONE sequence, [T+1, T+1].
-    log_bound_rate : ln(γλ); draws the contours where the bound (γλ)^(t-k) of E14 passes powers of ten.
-    ax : axes to draw into.
-    """
-    log_norm = np.asarray(result.log_norm)
-    if log_norm.ndim != 2:
-        raise ValueError(
-            f"plots.plot_norms: log_norm has shape {log_norm.shape}; expected one sequence, [T+1, T+1]. "
-            "Index the batch first."
-        )
-    ax = axes(ax, 6.2, 5.0)
-    decades = np.where(np.asarray(result.certified), finite(to_log10(log_norm)), np.nan)
-    decades = np.where(np.tri(len(decades), dtype=bool), decades, np.nan)
-    largest = np.nanmax(np.abs(decades), initial=1e-3)
-    low, high = (
-        min(np.nanmin(decades, initial=0), -0.05 * largest),
-        max(np.nanmax(decades, initial=0), 0.05 * largest),
-    )
-    ax.set_facecolor("#dddddd")
-    above = np.ma.masked_where(np.tri(len(decades), dtype=bool), np.ones_like(decades))
-    ax.imshow(above, cmap="gray", vmin=0, vmax=1, origin="lower")
-    image = ax.imshow(
-        decades, cmap="RdBu_r", norm=TwoSlopeNorm(0.0, low, high), origin="lower", interpolation="nearest"
-    )
-    bar = ax.figure.colorbar(image, ax=ax, label=r"$\log_{10}\,\|\partial h_t/\partial h_k\|_2$")
-    # White is 0 and the two sides have scales of their own, so each needs its ticks.
-    ticks = [*np.linspace(low, 0, 4)[:-1], 0, *np.linspace(0, high, 3)[1:]]
-    bar.set_ticks(ticks, labels=[f"{tick:+.1f}".replace("-", "−") if tick else "0" for tick in ticks])
-    if log_bound_rate is not None:
-        _bound_contours(ax, len(decades), to_log10(log_bound_rate))
-    ax.set(xlabel="k (step of the earlier state)", ylabel="t (step of the later state)")
-    return ax
-
-
-def _bound_contours(ax, size, rate):
-    lag = np.arange(size)[:, None] - np.arange(size)[None, :]
-    bound = np.where(lag >= 0, lag * rate, np.nan)
-    extent = abs(rate) * (size - 1)
-    if extent < 1:
-        ax.set_title(
-            f"bound $(\\gamma\\lambda)^{{t-k}}$ within one decade: {rate:+.4f} decades a step",
-            fontsize="small",
-        )
-        return
-    step = max(1, int(np.ceil(extent / 5)))
-    levels = np.sign(rate) * step * np.arange(1, int(extent // step) + 1)
-    contours = ax.contour(bound, levels=np.sort(levels), colors="k", linewidths=0.8, linestyles="--")
-    ax.clabel(contours, fmt=lambda level: f"bound $10^{{{level:.0f}}}$", fontsize="x-small")
+_STYLES = ("-", "--", ":", "-.")
 
 
 def plot_norm_by_lag(
@@ -111,6 +56,70 @@ def _fit_to_bands(ax):
     low, high = min([0.0, *(end.y0 for end in ends)]), max([0.0, *(end.y1 for end in ends)])
     room = max(0.4 * (high - low), 0.5)
     ax.set_ylim(low - 0.2 * room, high + room)
+
+
+def plot_block_norms(blocks: dict[str, dict[str, Norms]], *, ax: Axes | None = None) -> Axes:
+    """Median of log10 ‖∂(part of h_t)/∂(part of h_k)‖₂ against the lag, one line a block (E16).
+
+    Colour is the part that is differentiated by, line style the part that is reached. Takes what
+    `block_norms` returns as it is, so that no block has to be named twice; each line is the median of
+    `norm_by_lag`. A block that is zero at all lags, or NaN, is in the legend only.
+
+    Parameters
+    ----------
+    blocks : of `jacobians.block_norms` of all pairs: tables [T+1, T+1], or [S, T+1, T+1] of a batch.
+    ax : axes to draw into.
+
+    Raises
+    ------
+    ValueError
+        If a table is not of all pairs.
+    """
+    ax = axes(ax)
+    for i, (to, row) in enumerate(blocks.items()):
+        for j, (of, block) in enumerate(row.items()):
+            median = _median_by_lag(block.log_norm)
+            label = rf"$\partial {_symbol(to)}_t/\partial {_symbol(of)}_k$"
+            if np.isnan(median).any():
+                label += " (NaN at some lags)"
+            elif np.all(median[1:] == -np.inf):
+                label += " (zero)"
+            ax.plot(
+                np.arange(len(median)),
+                finite(to_log10(median)),
+                _STYLES[i % len(_STYLES)],
+                color=CYCLE[j % len(CYCLE)],
+                label=label,
+            )
+    ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
+    ax.set(xlabel="lag t − k (steps)", ylabel=r"$\log_{10}$ of the block's norm, median")
+    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def _median_by_lag(log_norm):
+    """As the median of `norm_by_lag`, which is of JAX: that of the nearest pair, NaN where one is."""
+    tables = np.asarray(log_norm)
+    if tables.ndim < 2 or tables.shape[-2] != tables.shape[-1]:
+        raise ValueError(
+            f"plots.plot_block_norms: a table has shape {tables.shape}; expected all pairs, [T+1, T+1] or "
+            "[S, T+1, T+1]. Call block_norms without at and lags."
+        )
+    size = tables.shape[-1]
+    by_lag = [np.sort(np.diagonal(tables, -lag, -2, -1), axis=None) for lag in range(size)]
+    middle = np.array([pairs[round((len(pairs) - 1) / 2)] for pairs in by_lag])
+    # NaN is sorted last.
+    return np.where([np.isnan(pairs[-1]) for pairs in by_lag], np.nan, middle)
+
+
+def _symbol(name):
+    """The part's name as mathtext: c, h^{(0)} of layer 0, or the path as it is."""
+    layer, _, leaf = name.rpartition(".")
+    if name.isdigit():
+        layer, leaf = name, "h"
+    if len(leaf) == 1 and (layer.isdigit() or not layer):
+        return f"{leaf}^{{({layer})}}" if layer else leaf
+    return rf"\mathrm{{{name}}}".replace("_", r"\_")
 
 
 def plot_spectrum_fan(lags: Num[np.ndarray, " F"], result: Spectrum, *, ax: Axes | None = None) -> Axes:

@@ -83,7 +83,7 @@ def _heatmaps(studies):
         _head(ax, s.cell)
     caption = (
         "Every pair (t, k) of one held-out sequence. Blue: the influence of step k on step t has decayed, "
-        "red: it has grown. Grey pairs could not be certified."
+        "red: it has grown. Hatched pairs are not certified."
     )
     return _picture("norms", "Which step still feels which?", caption, figure)
 

@@ -1,22 +1,16 @@
-"""What is drawn of ∂h_t/∂h_k is what was measured."""
+"""What is drawn of ∂h_t/∂h_k against the lag is what was measured."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
+import jaxrnn as jr
 from jaxrnn.jacobians import NormByLag, Norms, Spectrum
-from jaxrnn.plots import plot_norm_by_lag, plot_norms, plot_spectrum_fan
+from jaxrnn.plots import plot_block_norms, plot_norm_by_lag, plot_spectrum_fan
 from jaxrnn.plots.style import CYCLE
 
 LN10 = np.log(10)
 rng = np.random.default_rng(0)
-
-
-def norms_of(rate, T=6):
-    lag = np.arange(T + 1)[:, None] - np.arange(T + 1)[None, :]
-    log_norm = np.where(lag >= 0, rate * lag + 0.1 * np.sin(lag), -np.inf)
-    return Norms(log_norm, np.zeros_like(log_norm), np.ones(lag.shape, bool))
 
 
 def by_lag(T=6, rate=-1.0):
@@ -24,81 +18,9 @@ def by_lag(T=6, rate=-1.0):
     return NormByLag(median, median - 0.5, median + 0.25, median + 0.3)
 
 
-def image_of(ax):
-    return ax.images[-1].get_array()
-
-
 def labels(ax):
     legend = ax.get_legend()
     return [text.get_text() for text in legend.get_texts()] if legend else []
-
-
-def contours(ax):
-    return [item for item in ax.collections if hasattr(item, "levels")]
-
-
-@pytest.mark.parametrize("rate", [-1.0, 1.0, 0.0])
-@pytest.mark.parametrize("T", [1, 6])
-def test_heatmap_shows_decades_below_the_diagonal_and_nothing_above(ax, rate, T):
-    norms = norms_of(rate, T)
-    assert plot_norms(norms, ax=ax) is ax
-    image, below = image_of(ax), np.tri(T + 1, dtype=bool)
-    np.testing.assert_allclose(image[below], norms.log_norm[below] / LN10, atol=1e-15)
-    assert image.mask[~below].all() or np.isnan(image.data[~below]).all()
-    assert "k (step" in ax.get_xlabel() and "t (step" in ax.get_ylabel()
-    assert (
-        r"\log_{10}" in ax.figure.axes[1].get_ylabel()
-        and r"\partial h_t/\partial h_k" in ax.figure.axes[1].get_ylabel()
-    )
-
-
-def test_heatmap_is_white_at_no_change_blue_below_and_red_above(ax):
-    table = norms_of(0.0, 2)
-    table.log_norm[1, 0], table.log_norm[2, 0] = -2.0, 3.0
-    plot_norms(table, ax=ax)
-    red, _, blue, _ = np.moveaxis(ax.images[-1].cmap(ax.images[-1].norm(image_of(ax))), -1, 0)
-    assert blue[1, 0] > red[1, 0] and red[2, 0] > blue[2, 0]
-    assert min(red[0, 0], blue[0, 0]) > 0.95
-
-
-def test_heatmap_hides_pairs_that_are_not_certified_or_not_finite(ax):
-    table = norms_of(-1.0)
-    table.certified[4, 1], table.log_norm[5, 2], table.log_norm[6, 3] = False, np.nan, -np.inf
-    plot_norms(table, ax=ax)
-    hidden = np.ma.getmaskarray(image_of(ax)) | np.isnan(image_of(ax).data)
-    assert hidden[4, 1] and hidden[5, 2] and hidden[6, 3]
-    assert hidden[np.tri(7, dtype=bool)].sum() == 3
-
-
-def test_heatmap_of_nothing_certified_still_draws(ax):
-    table = norms_of(-1.0)
-    plot_norms(table._replace(certified=np.zeros((7, 7), bool)), log_bound_rate=-1.0, ax=ax)
-    assert np.ma.getmaskarray(image_of(ax)).all()
-
-
-@pytest.mark.parametrize("rate", [-2.0, 2.0])
-def test_bound_contours_stand_at_powers_of_ten_of_the_bound(ax, rate):
-    plot_norms(norms_of(rate), log_bound_rate=rate, ax=ax)
-    (contour,) = contours(ax)
-    levels = np.asarray(contour.levels)
-    assert len(levels) >= 2 and (np.sign(levels) == np.sign(rate)).all()
-    np.testing.assert_array_equal(levels, levels.round())
-    for level, path in zip(levels, contour.get_paths(), strict=True):
-        k, t = path.vertices.T
-        np.testing.assert_allclose((t - k) * rate / LN10, level, atol=1e-6)
-
-
-def test_a_flat_bound_is_written_instead_of_drawn(ax):
-    plot_norms(norms_of(0.01), log_bound_rate=0.01, ax=ax)
-    assert not contours(ax) and f"{0.01 / LN10:+.4f} decades a step" in ax.get_title()
-    plain = ax.figure.add_subplot()
-    plot_norms(norms_of(-2.0), ax=plain)
-    assert not contours(plain) and not plain.get_title()
-
-
-def test_heatmap_wants_one_sequence(ax):
-    with pytest.raises(ValueError, match=r"plot_norms: log_norm has shape \(2, 3, 3\)"):
-        plot_norms(Norms(*np.zeros((2, 2, 3, 3)), np.ones((2, 3, 3), bool)), ax=ax)
 
 
 def test_norm_by_lag_draws_median_band_and_bound_in_decades(ax):
@@ -170,9 +92,52 @@ def test_fan_leaves_out_what_rounding_has_spoilt_and_says_how_much(ax):
     assert "3 of 6" in ax.get_title()
 
 
-def test_without_axes_a_new_figure_is_made():
-    before = plt.get_fignums()
-    for ax in (plot_norm_by_lag(by_lag()), plot_norms(norms_of(-1.0))):
-        assert ax.figure.number not in before
-        plt.close(ax.figure)
-    assert plt.get_fignums() == before
+def blocks_of(log_norms):
+    return {
+        to: {of: Norms(table, np.zeros_like(table), np.ones(table.shape, bool)) for of, table in row.items()}
+        for to, row in log_norms.items()
+    }
+
+
+@pytest.mark.parametrize("batch", [(), (3,)])
+def test_block_norms_draw_the_median_of_norm_by_lag_of_every_block(ax, batch):
+    tables = {to: {of: rng.normal(size=(*batch, 6, 6)) for of in "hc"} for to in "hc"}
+    blocks = blocks_of(tables)
+    assert plot_block_norms(blocks, ax=ax) is ax
+    drawn = iter(ax.lines)
+    for to in "hc":
+        for of in "hc":
+            line = next(drawn)
+            median = jr.jacobians.norm_by_lag(blocks[to][of]).median
+            np.testing.assert_allclose(line.get_ydata(), median / LN10, rtol=1e-6)
+            assert line.get_label() == rf"$\partial {to}_t/\partial {of}_k$"
+    assert [line.get_color() for line in ax.lines[:4]] == [*CYCLE[:2], *CYCLE[:2]]
+    assert [line.get_linestyle() for line in ax.lines[:4]] == ["-", "-", "--", "--"]
+    assert r"\log_{10}" in ax.get_ylabel() and "steps" in ax.get_xlabel()
+
+
+@pytest.mark.parametrize(("hole", "note"), [(np.nan, "(NaN at some lags)"), (-np.inf, "(zero)")])
+def test_blocks_of_nothing_that_can_be_drawn_are_in_the_legend(ax, hole, note):
+    plot_block_norms(blocks_of({"h": {"h": np.zeros((4, 4)), "c": np.full((4, 4), hole)}}), ax=ax)
+    assert np.isnan(ax.lines[1].get_ydata()).all()
+    assert not labels(ax)[0].endswith(")") and labels(ax)[1].endswith(note)
+
+
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [
+        ("c", "c"),
+        ("0", "h^{(0)}"),
+        ("1.c", "c^{(1)}"),
+        ("fast_h", r"\mathrm{fast\_h}"),
+        ("a.b", r"\mathrm{a.b}"),
+    ],
+)
+def test_parts_are_named_as_the_field_names_them(ax, name, symbol):
+    plot_block_norms(blocks_of({name: {name: np.zeros((3, 3))}}), ax=ax)
+    assert labels(ax) == [rf"$\partial {symbol}_t/\partial {symbol}_k$"]
+
+
+def test_block_norms_want_all_pairs(ax):
+    with pytest.raises(ValueError, match=r"plot_block_norms: a table has shape \(1, 4\)"):
+        plot_block_norms(blocks_of({"h": {"h": np.zeros((1, 4))}}), ax=ax)
