@@ -81,13 +81,14 @@ def plot_eigenvalues(found: Eigenvalues, *, ax: Axes | None = None) -> Axes:
     ax.plot(np.cos(angle), np.sin(angle), "--", color="0.4", linewidth=0.8, label="unit circle")
     # Many lie on top of each other; the more there are, the paler each one is.
     alpha = float(np.clip(40 / np.sqrt(max(values.size, 1)), 0.15, 1))
-    ax.plot(values.real, values.imag, ".", color=CYCLE[0], markersize=4, alpha=alpha, markeredgewidth=0)
+    ax.plot(values.real, values.imag, ".", color=CYCLE[0], markersize=5, alpha=alpha, markeredgewidth=0)
     departure = np.asarray(found.departure_from_normality).ravel()
     known = departure[np.isfinite(departure)]
     median = f"{np.median(known):.2f}" if known.size else "unknown"
     hidden = f"; {departure.size - known.size} steps are NaN" if known.size < departure.size else ""
     ax.set_title(f"departure from normality: {median} (median){hidden}", fontsize="small")
     ax.set(xlabel=r"real part of $\lambda_i(J_t)$", ylabel=r"imaginary part of $\lambda_i(J_t)$")
-    ax.set_aspect("equal", adjustable="datalim")
+    edge = 1.08 * np.max(np.abs(values[np.isfinite(values)]), initial=1.0)
+    ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
     ax.legend(fontsize="small", loc="upper right")
     return ax

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 __all__ = ["CYCLE", "axes", "finite", "to_log10"]
 
@@ -16,7 +17,8 @@ def axes(ax: Axes | None, width: float = 6.0, height: float = 4.0) -> Axes:
     """The given axes, or those of a new figure."""
     if ax is not None:
         return ax
-    _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    # matplotlib lays out before the ticks are final; labels that come out wider need room (in inches).
+    _, ax = plt.subplots(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12))
     return ax
 
 
