@@ -372,9 +372,10 @@ def test_oracle_prints_exact_values_beside_the_library_s(files, capsys, dtype):
 
 
 def test_oracle_takes_a_plain_array_and_flags_what_rounding_has_spoilt(files, capsys):
-    js = np.triu(np.random.default_rng(5).normal(size=(40, 3, 3))) + 30 * np.triu(np.ones((3, 3)), 1)
-    np.save(files / "triangular.npy", js.astype(np.float32))
-    assert main(["oracle", str(files / "triangular.npy")]) == 0
+    there = np.linalg.qr(np.random.default_rng(5).normal(size=(9, 3, 3)))[0] @ np.diag([1, 1e-2, 1e-4])
+    js = np.concatenate([there, np.linalg.inv(there)[::-1]])
+    np.save(files / "there_and_back.npy", js.astype(np.float32))
+    assert main(["oracle", str(files / "there_and_back.npy")]) == 0
     assert {row.split()[-1] for row in capsys.readouterr().out.splitlines()[2:]} >= {"no"}
 
 

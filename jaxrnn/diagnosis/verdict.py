@@ -85,7 +85,8 @@ def _certain_word(log_norm, log_error, log_threshold):
 
 
 def _power_of_ten(log_value):
-    exponent = int(np.floor(log_value / log(10)))
+    # From 9.95 on the mantissa would be printed as 10.0.
+    exponent = int(np.floor((log_value - log(9.95)) / log(10))) + 1
     return f"{exp(log_value - exponent * log(10)):.1f}e{exponent:+d}"
 
 
