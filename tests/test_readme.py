@@ -17,11 +17,11 @@ _EXAMPLES = {
 }
 
 
-def test_both_pages_have_examples():
-    assert {"README.md 0", "README.md 1", "docs/index.md 0"} <= set(_EXAMPLES)
+def test_both_pages_begin_with_the_same_example():
+    assert _EXAMPLES["README.md 0"] == _EXAMPLES["docs/index.md 0"]
 
 
-@pytest.mark.parametrize("example", _EXAMPLES.values(), ids=_EXAMPLES)
+@pytest.mark.parametrize("example", dict.fromkeys(_EXAMPLES.values()))
 def test_example_runs(example, tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300
