@@ -21,7 +21,7 @@ def test_both_pages_begin_with_the_same_example():
     assert _EXAMPLES["README.md 0"] == _EXAMPLES["docs/index.md 0"]
 
 
-@pytest.mark.parametrize("example", dict.fromkeys(_EXAMPLES.values()))
+@pytest.mark.parametrize("example", dict.fromkeys(_EXAMPLES.values()), ids=["first", "second"])
 def test_example_runs(example, tmp_path):
     run = subprocess.run(
         [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300
