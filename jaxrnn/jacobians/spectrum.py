@@ -75,7 +75,7 @@ def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spe
 
     A step can make a small direction by cancellation, so J_t Q is computed from slices with exact products.
 
-    Time: per step five QRs and about fifty products of n×n, then about ten Jacobi sweeps of 2n³. Memory: a
+    Time: per step five QRs and about forty products of n×n, then about ten Jacobi sweeps of 2n³. Memory: a
     few n×n.
 
     Example
