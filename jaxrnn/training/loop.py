@@ -131,12 +131,8 @@ def train(
     >>> result.history.loss.shape
     (1, 4)
     """
-    for name, value in (
-        ("steps", steps),
-        ("seeds", seeds),
-        ("chunk", chunk),
-        ("monitor_every", monitor_every),
-    ):
+    counts = {"steps": steps, "seeds": seeds, "chunk": chunk, "monitor_every": monitor_every}
+    for name, value in counts.items():
         _checks.at_least("training.train", name, value, 1)
     watch = _Watch(monitor, monitor_every)
     chunks = _Chunks(data, steps, chunk, monitor_every if monitor else steps)
@@ -145,12 +141,8 @@ def train(
     programs = _Programs(_chunk_program(cell, estimator, optimizer, data, stream))
 
     state, rows, interrupted, seconds = start, [], False, [0.0]
-    bar = tqdm(
-        total=steps,
-        disable=not progress,
-        unit="step",
-        desc=progress if isinstance(progress, str) else "training",
-    )
+    title = progress if isinstance(progress, str) else "training"
+    bar = tqdm(total=steps, disable=not progress, unit="step", desc=title)
     try:
         watch.look(0, state[0])
         for size, batches in chunks:

@@ -52,8 +52,8 @@ def test_norms_of_a_network_agree_with_its_products(name):
     ("J", "log_norm_at"),
     [
         ([[-0.3]], lambda lag: lag * np.log(0.3)),
-        (orthogonal(4), lambda lag: 0.0),  # noqa: ARG005
-        (np.eye(5)[[1, 2, 3, 4, 0]], lambda lag: 0.0),  # noqa: ARG005
+        (orthogonal(4), lambda lag: lag * np.log(1.0)),
+        (np.eye(5)[[1, 2, 3, 4, 0]], lambda lag: lag * np.log(1.0)),
         (0.5 * np.eye(3), lambda lag: lag * np.log(0.5)),
         (np.diag([1e20, 1e-20]), lambda lag: lag * np.log(1e20)),
         ([[0.9, 1.0], [0.0, 0.9]], lambda lag: np.log(jordan_norm(0.9, lag))),
