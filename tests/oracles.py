@@ -143,6 +143,17 @@ def end_to_end_jacobian(step, params, h_k, xs):
     return jax.jit(jax.jacrev(last))(flat)
 
 
+def rescaled_log_norms(js):
+    """ln ‖J_t...J_1‖₂ for t = 1..T, in float64, the product divided by its own norm after every step."""
+    P, log_scale, found = np.eye(len(js[0])), 0.0, []
+    for J in np.asarray(js, np.float64):
+        P = J @ P
+        size = np.linalg.norm(P, 2)
+        P, log_scale = P / size, log_scale + np.log(size)
+        found.append(log_scale)
+    return np.array(found)
+
+
 def exact_product(js, digits=60):
     """js[-1]···js[0] as an [n, n] array of mpmath numbers, exact in effect."""
     with mpmath.workdps(digits + 8 * len(js)):

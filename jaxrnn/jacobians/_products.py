@@ -11,12 +11,13 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxrnn.jacobians import _scaled
+from jaxrnn.jacobians._precise import precise_matmul
 from jaxrnn.jacobians._scaled import Chain
 from jaxrnn.jacobians._top import top_singular_value
 
 __all__ = ["Sweep", "View", "sweep"]
 
-_BLOCK = 32
+_BLOCK = 16
 # Times t that advance together: large enough for a batched product, small enough that little is computed
 # for lags beyond t.
 
@@ -59,7 +60,8 @@ def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...
     """Advance ``P_{t,k} = P_{t,k+1} J_{k+1}`` for all t in `at` at once, lag by lag.
 
     `at` and `lags` are ascending NumPy integers, lags >= 1. Time: one product for every pair with
-    lag <= min(t, max(lags)), and one largest singular value a view for those that were asked for.
+    lag <= min(t, max(lags)), and one largest singular value a view for those that were asked for. Without
+    views, only the Frobenius norms are wanted, and plain products do.
     """
     n, dtype = chain.mantissas.shape[-1], chain.mantissas.dtype
     block = min(_BLOCK, len(at))
@@ -108,11 +110,13 @@ def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...
 def _multiply(slots, chain, factor):
     """Every slot after one more factor on its right, J_{k+1} = js[factor]."""
     J, exponent = chain.mantissas[factor], chain.exponents[factor]
-    P, grown = _scaled.normalise(_scaled.matmul(slots.P, J))
+    tracked = slots.a.shape[1] > 0
+    P = precise_matmul(slots.P, J, slices=1) if tracked else _scaled.matmul(slots.P, J)
+    P, grown = _scaled.normalise(P)
     P_exponent = slots.P_exponent + grown + exponent
     size = jnp.sqrt(jnp.sum(P * P, axis=(1, 2)))
     slots = slots._replace(P=P, P_exponent=P_exponent, log_frobenius=_scaled.log_scaled(size, P_exponent))
-    if not slots.a.shape[1]:
+    if not tracked:
         return slots
     a, grown_a = _scaled.advance_column_sums(slots.a, J, chain.support[factor])
     return slots._replace(a=a, a_exponent=slots.a_exponent + grown_a + exponent[:, None])

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxrnn import _checks
 from jaxrnn.jacobians import _scaled
-from jaxrnn.jacobians._error import log_error, log_kappa_of_pairs, log_kappa_of_table
+from jaxrnn.jacobians._error import log_error, log_moved
 from jaxrnn.jacobians._products import View, sweep
 
 __all__ = ["CERTIFIED_BELOW", "Norms", "norms", "norms_of_views"]
@@ -70,11 +70,12 @@ def norms(
     -----
     The products of all t are carried from lag to lag as mantissa · 2^exponent, so that nothing underflows.
     σ₁ comes from an SVD, for n > 64 from Golub-Kahan bidiagonalisation with a residual check and an SVD
-    where it has not converged. The error bound is ``|Δ ln σ₁| <= n·eps·min(κ_N, (t-k)·κ_abs)`` with
-    ``κ_N = Σ_s ‖P_{t,s}‖ ‖J_s‖ ‖P_{s-1,k}‖ / ‖P_{t,k}‖`` and ``κ_abs = ‖ |J_t|...|J_{k+1}| ‖ / ‖P_{t,k}‖``,
-    plus the rounding of the logarithm and the residual: rounding errors can re-seed directions that
-    dominate later, and then a product is flagged rather than silently wrong. For some pairs only, the
-    norms in κ_N are replaced by upper bounds, so that the bound holds but is a few times wider.
+    where it has not converged. The error bound is what the rounding of every product, E_{t,s}, can become:
+    ``|Δ ln σ₁| <= min(Σ_s ‖E_{t,s}‖ ‖P_{s,k}‖, (t-k)·2n·eps·‖ |J_t|...|J_{k+1}| ‖) / ‖P_{t,k}‖``, plus the
+    rounding of the logarithm and of the SVD: rounding errors can re-seed directions that dominate later, and
+    then a product is flagged rather than silently wrong. Products are formed in slices, so that E_{t,s} is
+    hardly more than the last rounding of P_{t,s}. For some pairs only, ‖P_{s,k}‖ is replaced by an upper
+    bound, so that the bound holds but is some times wider.
 
     Time: T²/2 products and SVDs of n×n, and T³/3 exponentials for the bound; with `at` and `lags`, a
     product for every t in `at` and every lag up to the largest, an SVD only where asked for, about 50
@@ -104,7 +105,7 @@ def norms_of_views(function: str, js, views: tuple[View, ...], at, lags) -> list
     swept_t, swept_lag = np.unique(times[times > 0]), np.unique(wanted[wanted > 0])
     if not (len(swept_t) and len(swept_lag)):
         swept_t = swept_lag = np.zeros(0, int)
-    swept = _sweep_with_errors(factors, swept_t, swept_lag, views, everything=at is None and lags is None)
+    swept = _sweep_with_errors(factors, swept_t, swept_lag, views)
     lag = np.broadcast_to(wanted, (len(times), len(wanted))) if lags is not None else times[:, None] - wanted
     t = np.broadcast_to(times[:, None], lag.shape)
     row, column = np.searchsorted(swept_t, t), np.searchsorted(swept_lag, lag)
@@ -126,22 +127,14 @@ def norms_of_views(function: str, js, views: tuple[View, ...], at, lags) -> list
     return [assemble(view, *pair) for view, pair in zip(views, swept, strict=True)]
 
 
-def _sweep_with_errors(factors, at, lags, views, everything):
+def _sweep_with_errors(factors, at, lags, views):
     """(ln σ₁, its error) of every view at [t in at, lag]."""
     if not len(at):
         return [(None, None)] * len(views)
-    T, n = factors.mantissas.shape[:2]
-    found = sweep(factors, at, lags, views)
-    lag = jnp.broadcast_to(jnp.asarray(lags), (len(at), len(lags)))
-    if everything:
-        t, k = np.indices((T + 1, T + 1))
-        below = (k < t) & (t > 0)
-        table = found.log_norm[0][np.maximum(t - 1, 0), np.maximum(t - k - 1, 0)]
-        table = jnp.where(below, table, jnp.where(t == k, 0.0, -jnp.inf).astype(table.dtype))
-        log_kappa = log_kappa_of_table(table)[at[:, None], np.maximum(at[:, None] - lags, 0)]
-    else:
-        log_kappa = log_kappa_of_pairs(factors, found.log_frobenius, at, lags)
+    swept = sweep(factors, at, lags, views)
+    moved = log_moved(factors, swept, at, lags)
+    n = factors.mantissas.shape[-1]
     return [
-        (log_norm, log_error(log_norm, log_kappa, log_abs, residual, lag, n))
-        for log_norm, residual, log_abs in zip(found.log_norm, found.residual, found.log_abs, strict=True)
+        (log_norm, log_error(log_norm, moved, log_abs, residual, jnp.asarray(lags), n))
+        for log_norm, residual, log_abs in zip(swept.log_norm, swept.residual, swept.log_abs, strict=True)
     ]

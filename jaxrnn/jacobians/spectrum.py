@@ -230,7 +230,7 @@ def spectrum_fan(js: Float[Array, "T n n"], lags: Int[Array, " F"]) -> Spectrum:
 
 def _log_sigma(chains, exponents, which, pattern, Q):
     def advance(Q, t):
-        return precise_matmul(chains[which, t] * pattern, Q), exponents[which, t]
+        return precise_matmul(chains[which, t] * pattern, Q, slices=2), exponents[which, t]
 
     return log_singular_values(*udt(advance, jnp.arange(chains.shape[1]), Q))
 
