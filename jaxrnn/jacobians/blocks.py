@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -41,7 +42,7 @@ def block_norms(
     Returns
     -------
     dict
-        ``result["c"]["h"]`` are the `Norms` of ∂c_t/∂h_k.
+        ``result["c"]["h"]`` are the `Norms` of ∂c_t/∂h_k; parts in the order of the state.
 
     Raises
     ------
@@ -75,7 +76,8 @@ def block_norms(
     views = tuple(View(rows, cols) for rows in parts.values() for cols in parts.values())
     _, *blocks = norms_of_views("jacobians.block_norms", js, views, at, lags)
     found = iter(blocks)
-    return {to: {of: next(found) for of in parts} for to in parts}
+    # jax.jit sorts the keys of a plain dict, and layer 10 would come before layer 2.
+    return OrderedDict((to, OrderedDict((of, next(found)) for of in parts)) for to in parts)
 
 
 def _parts(state, by):

@@ -47,6 +47,12 @@ def test_blocks_of_a_stack_are_those_of_the_jacobian_from_end_to_end(stack, by_l
                 assert found.certified[T, k]
 
 
+def test_many_layers_stay_in_order_under_jit():
+    state = tuple(jnp.zeros(1) for _ in range(11))
+    found = jax.jit(lambda js: block_norms(js, state, by="layer", at=[1], lags=[1]))(jnp.eye(11)[None])
+    assert list(found) == list(found["10"]) == [str(layer) for layer in range(11)]
+
+
 def test_a_lower_layer_never_feels_a_higher_one(by_leaf):
     for part in ("0.h", "0.c"):
         found = by_leaf[part]["1"]
