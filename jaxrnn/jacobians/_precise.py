@@ -24,6 +24,10 @@ def precise_matmul(
     dropped: an entry far below its neighbours is all rest. One slice takes three times the work of a plain
     product, two take six times.
 
+    A and B must be stored arrays, or come from them without rounding: a compiler may compute an expression
+    at each place that reads it, once rounded and once fused into the next operation, and the slices and the
+    rest would not belong together.
+
     Reference: Ozaki, Ogita, Oishi & Rump 2012.
     """
     bits = _bits(A.shape[-1], A.dtype, slices)

@@ -230,7 +230,8 @@ def spectrum_fan(js: Float[Array, "T n n"], lags: Int[Array, " F"]) -> Spectrum:
 
 def _log_sigma(chains, exponents, which, pattern, Q):
     def advance(Q, t):
-        return precise_matmul(chains[which, t] * pattern, Q, slices=2), exponents[which, t]
+        J = _change_last_digits(chains[which, t], pattern)
+        return precise_matmul(J, Q, slices=2), exponents[which, t]
 
     return log_singular_values(*udt(advance, jnp.arange(chains.shape[1]), Q))
 
@@ -238,14 +239,24 @@ def _log_sigma(chains, exponents, which, pattern, Q):
 def _replicates(n, dtype):
     """Of five replicates: the chain (1: transposed), the pattern [n, n] of its factors, the start [n, n].
 
-    The first is the product itself. A pattern of 1 ± eps is the same at every step: where the product
+    The first is the product itself. A pattern of changed digits is the same at every step: where the product
     converges, so do its rounding errors, and they add up. A rotation in front spoils zeros that stay exact
     only as long as nothing is mixed.
     """
-    signs = jax.random.rademacher(jax.random.key(0), (3, n, n), dtype)
-    ones, eye, rotation = jnp.ones((n, n), dtype), jnp.eye(n, dtype=dtype), random_directions(n, n, dtype)
-    patterns = jnp.stack([ones, *(1 + jnp.finfo(dtype).eps * signs), ones])
+    signs = jax.random.rademacher(jax.random.key(0), (3, n, n), jnp.int8)
+    none, eye, rotation = jnp.zeros((n, n), jnp.int8), jnp.eye(n, dtype=dtype), random_directions(n, n, dtype)
+    patterns = jnp.stack([none, *signs, none])
     return jnp.array([0, 0, 0, 0, 1]), patterns, jnp.stack([eye, eye, eye, rotation, rotation])
+
+
+def _change_last_digits(A, signs):
+    """Entries larger or smaller by 2 in their last digit, which is once or twice eps; zeros stay.
+
+    As integers: products are rounded, and a compiler may do so differently at each place that they are used.
+    """
+    integers = jnp.int32 if A.dtype == jnp.float32 else jnp.int64
+    changed = lax.bitcast_convert_type(A, integers) + 2 * signs.astype(integers)
+    return jnp.where(jnp.abs(A) >= jnp.finfo(A.dtype).tiny * 2, lax.bitcast_convert_type(changed, A.dtype), A)
 
 
 def _certify(replicates, roundings, safety=_SAFETY):

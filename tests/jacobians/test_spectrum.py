@@ -9,6 +9,7 @@ from cases import CELLS, make_sequence, run_jacobians
 
 from jaxrnn import NumericalError
 from jaxrnn.jacobians import norms, spectrum
+from jaxrnn.jacobians.spectrum import _change_last_digits
 
 compiled = jax.jit(spectrum, static_argnums=(1, 2))
 
@@ -135,3 +136,17 @@ def test_vmap_equals_one_by_one_and_keeps_the_dtype(dtype):
     assert batched.log_sigma.dtype == (jnp.float64 if dtype == jnp.float64 else jnp.float32)
     for b in range(2):
         np.testing.assert_allclose(batched.log_sigma[b], compute(js[b]).log_sigma, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_replicate_differs_in_the_last_digit_and_keeps_zeros(dtype):
+    A = np.random.default_rng(1).normal(size=(8, 8)).astype(dtype)
+    A[0, :3] = 0.0, 1.0, -np.finfo(dtype).tiny
+    signs = np.where(np.arange(64).reshape(8, 8) % 3, 1, -1).astype(np.int8)
+    changed = np.asarray(jax.jit(_change_last_digits)(A, signs))
+    relative = np.where(A == 0, 1, changed) / np.where(A == 0, 1, A) - 1
+    eps = np.finfo(dtype).eps
+    assert changed.dtype == dtype and changed[0, 0] == 0 and changed[0, 2] == A[0, 2]
+    moved = relative[1:]
+    np.testing.assert_array_equal(np.sign(moved), signs[1:])
+    assert np.all((0.9 * eps <= np.abs(moved)) & (np.abs(moved) <= 2.1 * eps))
