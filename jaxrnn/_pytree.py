@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-__all__ = ["leaf_paths", "ravel", "state_step", "tree_dot", "tree_norm"]
+__all__ = ["after", "leaf_paths", "ravel", "state_step", "tree_dot", "tree_norm"]
+
+
+def after(tree: PyTree, done: PyTree) -> PyTree:
+    """The floating tree itself, which cannot be read before `done`, of floating leaves, is there.
+
+    Two batched LAPACK calls that do not depend on each other may run at the same time on the CPU, each waits
+    for the same threads, and on a machine with two of them that is for ever (jaxlib 0.10, a wait inside of
+    `ParallelBatchMap`). A barrier does not help, since the compiler removes it first; so a zero is added that
+    only the run shows to be one.
+    """
+    zero = jnp.zeros((), jnp.uint32)
+    for leaf in jax.tree.leaves(done):
+        unsigned = jnp.uint32 if leaf.dtype == jnp.float32 else jnp.uint64
+        bits = lax.bitcast_convert_type(leaf.ravel()[:1], unsigned)
+        zero |= jnp.sum(lax.population_count(bits)).astype(jnp.uint32) >> 7  # of at most 64
+    return jax.tree.map(lambda leaf: leaf + zero.astype(leaf.dtype), tree)
 
 
 def ravel(tree: PyTree) -> Float[Array, " n"]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxrnn import _checks
-from jaxrnn._pytree import leaf_paths, tree_norm
+from jaxrnn._pytree import after, leaf_paths, tree_norm
 from jaxrnn.diagnosis.verdict import Verdict, judge
 from jaxrnn.gradients import decompose
 from jaxrnn.jacobians import (
@@ -178,12 +178,13 @@ def _measure(step, step_loss, params, h_0, batch, fan_lags, sequences):
     def of_one(h_0, xs):
         trajectory = unroll(step, params, h_0, xs)
         js = step_jacobians(step, params, trajectory)
-        return js, norms(js), growth_rates(js), trajectory.hs
+        table = norms(js)
+        return js, table, growth_rates(after(js, table.log_norm)), trajectory.hs
 
     js, table, rates, hs = jax.vmap(of_one)(h_0_few, xs)
-    parts = decompose(step, step_loss, params, h_0, batch)
-    profile, window_error = _by_lag(parts)
-    return table, norm_by_lag(table), rates, spectrum_fan(js[0], fan_lags), hs, profile, window_error
+    fan = spectrum_fan(after(js[0], (rates.rates, rates.log_abs_det_rate)), fan_lags)
+    profile, window_error = _by_lag(decompose(step, step_loss, params, h_0, batch))
+    return table, norm_by_lag(table), rates, fan, hs, profile, window_error
 
 
 def _by_lag(parts):

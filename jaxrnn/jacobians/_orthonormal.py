@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from jaxrnn._pytree import after
+
 __all__ = ["growth_of_directions", "random_directions", "running_mean"]
 
 _INTERVAL = 10
@@ -84,7 +86,9 @@ def _adaptive(step, Q, at_once, times):
         return Q, jnp.zeros(Q.shape[1], Q.dtype), jnp.zeros((), bool)
 
     once_Q, once_logs, fit = lax.cond(at_once, try_once, give_up, None)
-    Q, logs = lax.cond(fit, lambda _: (once_Q, once_logs), lambda _: _every_step(step, Q, times), None)
+    Q, logs = lax.cond(
+        fit, lambda _: (once_Q, once_logs), lambda _: _every_step(step, after(Q, once_logs), times), None
+    )
     # Half of what is allowed: it leaves room for what these logarithms cannot show.
     return (Q, fit | (jnp.max(logs) - jnp.min(logs) < _NATS / 2)), logs
 

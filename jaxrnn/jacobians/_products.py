@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jaxrnn._pytree import after
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._precise import precise_matmul
 from jaxrnn.jacobians._scaled import Chain
@@ -129,7 +130,7 @@ def _look(slots, views, groups):
     columns = []
     for view in views:
         # A block may be so small beside the others that its squares underflow.
-        block, smaller = _scaled.normalise(slots.P[:, view.rows, view.cols])
+        block, smaller = _scaled.normalise(after(slots.P[:, view.rows, view.cols], columns[-1:]))
         sigma, residual = top_singular_value(block)
         group = groups.index((view.rows.start, view.rows.stop))
         sums = slots.a[:, group, view.cols]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxrnn._pytree import after
 from jaxrnn.jacobians import _scaled
 
 __all__ = ["top_singular_value"]
@@ -26,7 +27,7 @@ def top_singular_value(A: Float[Array, "b n m"]) -> tuple[Float[Array, " b"], Fl
     sigma, residual = jax.vmap(lambda A: _golub_kahan(A, steps=16 if eps > 1e-10 else 32))(A)
     # The error of a Ritz value is quadratic in its residual.
     converged = jnp.all(residual <= jnp.sqrt(eps))
-    return lax.cond(converged, lambda _: (sigma, residual), _by_svd, A)
+    return lax.cond(converged, lambda _: (sigma, residual), _by_svd, after(A, sigma))
 
 
 def _by_svd(A):

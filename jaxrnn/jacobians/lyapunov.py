@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
-from jaxrnn._pytree import ravel
+from jaxrnn._pytree import after, ravel
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._matrix_free import push_forward
 from jaxrnn.jacobians._orthonormal import growth_of_directions, random_directions, running_mean
@@ -118,7 +118,7 @@ def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None, warm_up: in
     grown = growth_of_directions(lambda Q, J: _scaled.matmul(J, Q), Q, js, warm_up)
     if k < n:
         return _result(grown)
-    log_abs_det = jnp.linalg.slogdet(js[warm_up:])[1]
+    log_abs_det = jnp.linalg.slogdet(after(js[warm_up:], grown[0]))[1]
     return _result(grown, running_mean(log_abs_det[:, None], jnp.ones(T - warm_up, int))[-1, 0])
 
 

@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
-from jaxrnn._pytree import ravel
+from jaxrnn._pytree import after, ravel
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._graded import log_singular_values, udt
 from jaxrnn.jacobians._matrix_free import pull_back, push_forward
@@ -177,7 +177,8 @@ def leading_spectrum(
     V = lax.fori_loop(0, sweeps, lambda _, V: through(pull, through(push, V, False), True), V)
     U = through(push, V, False)
     backwards = jax.tree.map(lambda leaf: leaf[::-1], segment)
-    found = jnp.stack([log_sigma(pull, U, backwards), log_sigma(push, V, segment)])
+    from_left = log_sigma(pull, U, backwards)
+    found = jnp.stack([from_left, log_sigma(push, after(V, from_left), segment)])
     # Where neighbouring values are close, what is missing falls like one over the number of half-sweeps.
     found, error = _certify(found, (t - k) * n**0.5, _SAFETY + 4 * sweeps)
     # Not those of the values found: NaN compares as no number and comes out as a zero.
