@@ -32,12 +32,19 @@ LEARNED = [name for name in CELLS if "learned" in name]
 FEW = ["elman_tanh", "lstm_dense", "gru_residual_elman", "learned_stack"]
 """Cells that differ in kind, for tests that cost too much for all of them."""
 
-ESTIMATORS = {
+DETERMINISTIC = {
     "full": gradients.full,
+    "rtrl": gradients.rtrl,
     **{f"chunked_{K}": partial(gradients.chunked, window=K) for K in (1, 3, 50)},
     **{f"sliding_{K}": partial(gradients.sliding, window=K) for K in (1, 3, 50)},
 }
-"""name -> constructor(step, step_loss, **options)."""
+"""name -> constructor(step, step_loss, **options), of estimators whose value a sum of terms gives."""
+
+ESTIMATORS = DETERMINISTIC | {
+    "randomized": partial(gradients.randomized, keep=0.7),
+    "uoro": gradients.uoro,
+    "forward": partial(gradients.forward, directions=2),
+}
 
 EPS_12 = 4000
 """4000 eps is 0.9e-12 in float64: the bar that the gradients have to meet."""

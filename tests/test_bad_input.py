@@ -184,7 +184,9 @@ def test_a_step_loss_that_is_no_scalar_is_refused(name):
     estimator = ESTIMATORS[name](CELL.step, lambda _, y, target: (y - target) ** 2)
     _, h_0, batch = make_batch(CELL, D, 2, 5)
     match = r"step_loss returned shape \(4,\) for one step; expected a scalar"
-    wrong(ValueError, match, estimator.estimate, PARAMS, estimator.init(PARAMS, h_0), batch, None)
+    wrong(
+        ValueError, match, estimator.estimate, PARAMS, estimator.init(PARAMS, h_0), batch, jax.random.key(0)
+    )
 
 
 @pytest.mark.parametrize("make", [gradients.chunked, gradients.sliding])

@@ -3,9 +3,13 @@
 from jaxrnn.gradients import by_hand
 from jaxrnn.gradients.decomposition import Decomposition, decompose
 from jaxrnn.gradients.fidelity import Fidelity, fidelity
+from jaxrnn.gradients.forward import forward
 from jaxrnn.gradients.full import full
 from jaxrnn.gradients.loss import loss
+from jaxrnn.gradients.randomized import randomized
+from jaxrnn.gradients.rtrl import rtrl
 from jaxrnn.gradients.truncated import chunked, sliding
+from jaxrnn.gradients.uoro import uoro
 
 __all__ = [
     "Decomposition",
@@ -14,7 +18,11 @@ __all__ = [
     "chunked",
     "decompose",
     "fidelity",
+    "forward",
     "full",
     "loss",
+    "randomized",
+    "rtrl",
     "sliding",
+    "uoro",
 ]

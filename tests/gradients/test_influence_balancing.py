@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import Batch
-from jaxrnn.gradients import chunked, full, sliding
+from jaxrnn.gradients import chunked, full, rtrl, sliding
 
 N, T = 23, 120
 A = jnp.asarray(0.5 * np.eye(N) + 0.5 * np.diag(np.ones(N - 1), 1))
@@ -33,8 +33,9 @@ def derivative(constructor, **options):
     return float(run(theta).grads)
 
 
-def test_the_true_derivative_of_the_long_run_is_minus_six():
-    assert abs(derivative(full) + 6) < 1e-4
+@pytest.mark.parametrize("exact", [full, rtrl])
+def test_the_true_derivative_of_the_long_run_is_minus_six(exact):
+    assert abs(derivative(exact) + 6) < 1e-4
 
 
 @pytest.mark.parametrize(

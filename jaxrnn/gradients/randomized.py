@@ -1,0 +1,123 @@
+"""Randomized truncation: cut at random, and weigh what is left so that the mean is exact, E19."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.gradients.full import segment_gradients
+from jaxrnn.gradients.loss import time_major
+from jaxrnn.gradients.start import InitState, start
+from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
+
+__all__ = ["randomized", "segment_gradients_cut"]
+
+
+def randomized(
+    step: StepFn,
+    step_loss: StepLoss,
+    *,
+    keep: float | Sequence[float],
+    recursive: bool = True,
+    init_state: InitState | None = None,
+) -> Estimator:
+    """BPTT that is cut at random and unbiased: ``a_t = b_t + ξ_t c_t a_{t-1}`` with E ξ_t = 1 (E19).
+
+    ξ_t is 0 with probability 1 - π_t, and 1/π_t with probability π_t, drawn anew for every step of every
+    sequence. The term (t, k) of E10 is multiplied by ``ξ_{k+1} ··· ξ_t``, whose mean is 1.
+
+    Parameters
+    ----------
+    step, step_loss : of one sequence and one step.
+    keep : π_t, the probability that the gradient flows from h_t to h_{t-1}; one number, or one for each of
+        the T steps of a batch. ``1`` is `full`; ``1 - 1/K`` reaches back K steps on average.
+    recursive : whether the a_{t-1} of the recursion is itself the randomized one. If not, it is the exact
+        one, and each loss multiplies what it gets from the past by its own single ξ_t: no step is saved, and
+        the variance does not grow with the lag.
+    init_state : where sequences start, as for `full`.
+
+    Returns
+    -------
+    Estimator
+        With the carry of `full`. As there, no gradient flows into the carry: it is unbiased for `full`.
+
+    Raises
+    ------
+    ValueError
+        If a probability is not in (0, 1], or there is not one for each step of the batch.
+
+    Notes
+    -----
+    Time and memory as `full`: shapes are fixed, and what is cut is computed and multiplied by 0. With a
+    constant π the variance of a term grows as π^-(t-k): where ‖∂h_t/∂h_k‖ decays at the rate λ (nats per
+    step), it stays bounded in T only if ``2λ < ln π``; for h ← a·h + x, if ``a² < π``.
+
+    Reference
+    ---------
+    Tallec & Ollivier, Unbiasing truncated backpropagation through time, 2017 (ARTBP; there a cut of all
+    later losses at once, as here, is drawn with probability c_t = 1 - π_t).
+
+    Example
+    -------
+    >>> from jaxrnn.losses import squared_error
+    >>> from jaxrnn.types import Batch
+    >>> running_sum = lambda w, h, x: (h + w * x, h + w * x)
+    >>> estimator = randomized(running_sum, squared_error, keep=0.5)
+    >>> batch = Batch(xs=jnp.ones((1, 2, 1)), targets=jnp.zeros((1, 2, 1)))
+    >>> one = lambda key: estimator.estimate(1.0, jnp.zeros((1, 1)), batch, key)[0].grads
+    >>> jax.vmap(one)(jax.random.split(jax.random.key(0), 4))  # 0.5 + (1 + ξ_2); the exact one is 2.5
+    Array([3.5, 3.5, 1.5, 1.5], dtype=float32, weak_type=True)
+    """
+    starts = start("gradients.randomized", init_state)
+    pi = np.asarray(keep, dtype=float)
+    if pi.ndim > 1 or not np.all((pi > 0) & (pi <= 1)):
+        raise ValueError(
+            f"gradients.randomized: keep is {keep}; expected a probability 0 < keep <= 1, or one a step."
+        )
+
+    def estimate(params, carry, batch, key):
+        h_0, add_h_0 = starts.begin(params, carry, batch)
+        segment = time_major("gradients.randomized", h_0, batch)
+        T, B = segment.weights.shape
+        if pi.ndim and len(pi) != T:
+            raise ValueError(
+                f"gradients.randomized: keep has {len(pi)} entries; the batch has T = {T} steps. Give one "
+                "probability for each step, or a single one."
+            )
+        probability = jnp.broadcast_to(jnp.asarray(pi, segment.weights.dtype)[..., None], (T, B))
+        xi = jnp.where(jax.random.bernoulli(key, probability), 1 / probability, 0)
+        loss, h_T, grads, h_0_cotangent = segment_gradients_cut(
+            step, step_loss, params, h_0, segment, xi, recursive
+        )
+        return GradientEstimate(loss, add_h_0(grads, h_0_cotangent)), starts.end(h_T)
+
+    return Estimator(starts.init, estimate)
+
+
+def segment_gradients_cut(step, step_loss, params, h_0, segment, xi, recursive):
+    """As `segment_gradients`, with the gradient of step t to h_{t-1} multiplied by xi[t - 1], [T, B]."""
+
+    def step_cut(params, h_tm1, x_t_and_xi):
+        x_t, xi_t = x_t_and_xi
+        h_t, y_t = step(params, _scale_gradient(h_tm1, xi_t), x_t)
+        if not recursive:
+            h_t, _ = step(params, h_tm1, x_t)
+        return h_t, y_t
+
+    return segment_gradients(step_cut, step_loss, params, h_0, segment._replace(xs=(segment.xs, xi)))
+
+
+@jax.custom_jvp
+def _scale_gradient(tree, factor):
+    """The tree itself, with a derivative that is `factor` times that of the identity."""
+    del factor
+    return tree
+
+
+@_scale_gradient.defjvp
+def _scale_gradient_jvp(primals, tangents):
+    tree, factor = primals
+    return tree, jax.tree.map(lambda leaf: factor.astype(leaf.dtype) * leaf, tangents[0])
