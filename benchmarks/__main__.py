@@ -16,6 +16,7 @@ from benchmarks.harness import environment
 
 NAMES = (
     "training_gradient",
+    "estimators",
     "step_jacobians",
     "jacobian_products",
     "norms",

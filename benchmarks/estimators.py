@@ -1,0 +1,43 @@
+"""What an estimate of the gradient costs: every estimator against full BPTT."""
+
+from __future__ import annotations
+
+import jax
+
+import jaxrnn as jr
+from benchmarks.harness import Case, measure, table
+
+TITLE = "Gradient estimators"
+T, B, D, K = 50, 2, 8, 10
+
+
+def run() -> str:
+    """One table for each n = 32, 64 and 128 units of an Elman network."""
+    return "\n\n".join(f"Elman, n = {n}, T = {T}, B = {B}, d = {D}\n\n{_of_size(n)}" for n in (32, 64, 128))
+
+
+def _of_size(n):
+    cell = jr.cells.stack(jr.cells.elman(D, n), jr.cells.dense(n, D))
+    key_params, key_x, key_y = jax.random.split(jax.random.key(0), 3)
+    params = cell.init(key_params)
+    batch = jr.Batch(jax.random.normal(key_x, (B, T, D)), jax.random.normal(key_y, (B, T, D)))
+    arguments = (params, cell.initial_states(params, B), batch)
+    gradients, loss = jr.gradients, jr.losses.squared_error
+    estimators = {
+        "full": gradients.full(cell.step, loss),
+        f"chunked, K = {K}": gradients.chunked(cell.step, loss, window=K),
+        f"sliding, K = {K}": gradients.sliding(cell.step, loss, window=K),
+        "randomized, π = 0.9": gradients.randomized(cell.step, loss, keep=0.9),
+        "rtrl": gradients.rtrl(cell.step, loss),
+        "uoro": gradients.uoro(cell.step, loss),
+        "forward, 1 direction": gradients.forward(cell.step, loss),
+    }
+
+    def case(name, estimator):
+        def gradient(params, h_0, batch):
+            carry = estimator.init(params, h_0)
+            return estimator.estimate(params, carry, batch, jax.random.key(0))[0].grads
+
+        return Case(f"gradients.{name}", gradient, arguments)
+
+    return table(measure([case(*item) for item in estimators.items()], rounds=7))
