@@ -31,7 +31,8 @@ def uoro(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = No
 
     Notes
     -----
-    Time a few forward passes; memory B·(n + P), however long the sequence. The
+    Time a few passes over B·P numbers a step, where `full` reads the P parameters once for the whole batch;
+    memory B·(n + P), however long the sequence. The
     variance grows with n and with the length that a_t remembers.
 
     Reference
