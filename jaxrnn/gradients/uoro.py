@@ -32,8 +32,8 @@ def uoro(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = No
     Notes
     -----
     Time a few passes over B·P numbers a step, where `full` reads the P parameters once for the whole batch;
-    memory B·(n + P), however long the sequence. The
-    variance grows with n and with the length that a_t remembers.
+    memory B·(n + P), however long the sequence. The variance grows with n and with the length that a_t
+    remembers.
 
     Reference
     ---------
