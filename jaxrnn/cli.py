@@ -18,6 +18,16 @@ __all__ = ["main"]
 # reads this when it is loaded, at the first of them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+_LENGTHS = {
+    "text": 100,
+    "series": 30,
+    "adding": 100,
+    "delayed_copy": 100,
+    "temporal_order": 100,
+    "linear_process": 100,
+}
+"""task -> steps of a sequence unless --length says otherwise."""
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -89,11 +99,16 @@ def _write_report(options, task, settings, command):
 def _task(options):
     from jaxrnn import tasks
 
-    sizes = {"batch_size": options.batch}
-    if options.csv is not None or options.task == "series":
-        length = options.length or 30
-        return tasks.series(options.csv, column=options.column, length=length, **sizes)
-    return tasks.text(options.text, alphabet=options.alphabet, length=options.length or 100, **sizes)
+    name = "series" if options.csv is not None else options.task
+    constructor = {
+        "text": partial(tasks.text, options.text, alphabet=options.alphabet),
+        "series": partial(tasks.series, options.csv, column=options.column),
+        "adding": tasks.adding,
+        "delayed_copy": tasks.delayed_copy,
+        "temporal_order": tasks.temporal_order,
+        "linear_process": tasks.linear_process,
+    }[name]
+    return constructor(length=options.length or _LENGTHS[name], batch_size=options.batch)
 
 
 def _one_line(error):
@@ -130,9 +145,9 @@ def _add_options(parser):
     data.add_argument("--csv", metavar="FILE", help="a CSV file to forecast, with --column")
     data.add_argument(
         "--task",
-        choices=("text", "series"),
+        choices=_LENGTHS,
         default="text",
-        help="built-in data: Python's reference, or prices",
+        help="built-in data: Python's reference, prices, or a synthetic task",
     )
     parser.add_argument("--column", metavar="NAME", help="the column of --csv")
     parser.add_argument(
@@ -142,7 +157,7 @@ def _add_options(parser):
     parser.add_argument(
         "--hidden", type=_positive, default=64, help="units of the recurrent layer (%(default)s)"
     )
-    parser.add_argument("--length", type=_positive, help="steps of a sequence (text 100, series 30)")
+    parser.add_argument("--length", type=_positive, help="steps of a sequence (100, series 30)")
     parser.add_argument("--batch", type=_positive, default=16, help="sequences of a batch (%(default)s)")
     parser.add_argument(
         "--windows", type=_windows, default="1,4,16,64,full", help="truncation windows (%(default)s)"

@@ -1,12 +1,13 @@
 """What every cell and every estimator is tested on, and how two results are compared."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import Batch, cells, gradients, unroll
+from jaxrnn.gradients import influence_pattern
 from jaxrnn.jacobians import step_jacobians
 from jaxrnn.losses import squared_error
 
@@ -40,7 +41,25 @@ DETERMINISTIC = {
 }
 """name -> constructor(step, step_loss, **options), of estimators whose value a sum of terms gives."""
 
+
+def snap(step, step_loss, **options):
+    """SnAp-1 of one of the cells."""
+    return gradients.snap(step, step_loss, pattern=_snap_1_pattern(step), **options)
+
+
+@cache
+def _snap_1_pattern(step):
+    cell, input_size = next(item for item in CELLS.values() if item[0].step is step)
+    with jax.ensure_compile_time_eval():
+        params, h_0, xs = make_sequence(cell, input_size, 4)
+        trajectory = unroll(step, params, h_0, xs)
+        return influence_pattern(step, params, trajectory, init_state=cell.init_state)
+
+
 ESTIMATORS = DETERMINISTIC | {
+    "adaptive": partial(gradients.adaptive, tolerance=0.2, max_window=4),
+    "chunked_3_every_2": partial(gradients.chunked, window=3, every=2),
+    "snap": snap,
     "randomized": partial(gradients.randomized, keep=0.7),
     "uoro": gradients.uoro,
     "forward": partial(gradients.forward, directions=2),
@@ -101,10 +120,11 @@ def run_jacobians(cell, params, h_0, xs):
     return trajectory, step_jacobians(cell.step, params, trajectory)
 
 
-@partial(jax.jit, static_argnames=("constructor", "cell", "start", "window"))
-def estimate(constructor, cell, params, h_0, batch, *, start=False, window=None):
+@partial(jax.jit, static_argnames=("constructor", "cell", "start", "window", "every"))
+def estimate(constructor, cell, params, h_0, batch, *, start=False, window=None, every=None):
     """(GradientEstimate, carry) of one batch under the squared error; `start` passes init_state."""
-    options = ({"init_state": cell.init_state} if start else {}) | ({"window": window} if window else {})
+    options = {"init_state": cell.init_state if start else None, "window": window, "every": every}
+    options = {name: value for name, value in options.items() if value is not None}
     estimator = constructor(cell.step, squared_error, **options)
     return estimator.estimate(params, estimator.init(params, h_0), batch, jax.random.key(0))
 
@@ -141,14 +161,18 @@ def tolerance(dtype, factor):
 def assert_close(actual, expected, factor=100):
     """Trees agree to `factor` eps of the coarser dtype, relative to the largest expected entry of each leaf.
 
-    Infinities must match exactly, and NaN agrees with nothing.
+    Infinities and integers must match exactly, and NaN agrees with nothing.
     """
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     for (path, a), b in zip(jax.tree.leaves_with_path(actual), jax.tree.leaves(expected), strict=True):
         a, b = np.asarray(a), np.asarray(b)
         name = jax.tree_util.keystr(path)
         assert a.shape == b.shape, f"{name}: shape {a.shape}, expected {b.shape}"
-        eps = max(tolerance(x.dtype, 1) for x in (a, b) if np.issubdtype(x.dtype, np.floating))
+        floating = [x.dtype for x in (a, b) if np.issubdtype(x.dtype, np.floating)]
+        if not floating:
+            assert np.array_equal(a, b), f"{name}: {a}, expected {b}"
+            continue
+        eps = max(tolerance(dtype, 1) for dtype in floating)
         finite = np.isfinite(b)
         assert np.array_equal(a[~finite], b[~finite]), f"{name}: {a}, expected {b}"
         if not finite.any():

@@ -24,6 +24,8 @@ def test_comparison_fails_on_nan_infinity_and_a_small_difference(wrong):
         assert_close(np.asarray([1.0, wrong]), np.ones(2))
     with pytest.raises(AssertionError):
         assert_close(np.ones(2), np.asarray([1.0, wrong]))
+    with pytest.raises(AssertionError):
+        assert_close(np.asarray([10**6]), np.asarray([10**6 + 1]))
 
 
 def test_comparison_fails_on_another_shape_or_structure():

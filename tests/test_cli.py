@@ -291,6 +291,18 @@ def test_a_new_report_replaces_an_earlier_one_and_shows_progress_on_standard_err
     assert out.startswith("cell")
 
 
+def test_a_task_without_a_file_is_reported_by_its_name_optimum_and_reference(tmp_path, capsys):
+    line = "compare --hidden 2 --length 10 --batch 1 --steps 1 --seeds 1 --windows full --cell elman"
+    assert main([*line.split(), "--task", "temporal_order", "--out", "out"]) == 0
+    text = check_page(tmp_path / "out", COMPARE - {"window_error"})
+    assert "elman on temporal_order" in text
+    assert "Data: temporal_order: drawn from random numbers" in text
+    assert "Naive baseline: 1.3863 nats" in text and "Optimum: 0.0000 nats" in text
+    assert "Reference: Hochreiter & Schmidhuber 1997" in text
+    assert jaxrnn.load(tmp_path / "out" / "results.npz")["source"] is None
+    assert "temporal_order: drawn from random numbers" in capsys.readouterr().err
+
+
 def test_windows_longer_than_the_sequence_and_one_step_of_three_seeds_still_report(files, tmp_path, capsys):
     line = "compare --hidden 1 --length 1 --steps 1 --seeds 3 --batch 1 --windows full,7,full --cell elman"
     assert main([*line.split(), "--quiet", "--csv", str(files / "ok.csv"), "--column", "price"]) == 0
@@ -324,6 +336,10 @@ def test_every_option_reaches_the_study(files, capsys, monkeypatch):
     assert asked[-1]["xs"] == (3, 6, 4)
     assert main([*line.split(), "--task", "series", "--x64"]) == 130
     assert asked[-1]["xs"] == (3, 6, 1)
+    for task, size in {"adding": 2, "delayed_copy": 8, "temporal_order": 6, "linear_process": 1}.items():
+        assert main(["compare", "--cell", "elman", "--length", "12", "--batch", "2", "--task", task]) == 130
+        assert main(["compare", "--cell", "elman", "--task", task]) == 130
+        assert [call["xs"] for call in asked[-2:]] == [(2, 12, size), (16, 100, size)]
     capsys.readouterr()
 
 

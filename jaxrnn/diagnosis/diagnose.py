@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from jaxrnn import _checks
 from jaxrnn._pytree import after, leaf_paths, tree_norm
 from jaxrnn.diagnosis.verdict import Verdict, judge
-from jaxrnn.gradients import decompose
+from jaxrnn.gradients import lag_profile
 from jaxrnn.jacobians import (
     GrowthRates,
     NormByLag,
@@ -104,7 +104,7 @@ def diagnose(
 
     Parameters
     ----------
-    step, step_loss, params, h_0, batch : as for `gradients.decompose`; h_0 is [B, ...].
+    step, step_loss, params, h_0, batch : as for `gradients.lag_profile`; h_0 is [B, ...].
     W_hh, gamma : of an Elman cell, for λ, γ and the bound (γλ)^lag (E14).
     sequences : how many of the batch's sequences the Jacobian tables are made for.
     threshold : the factor from which a gain counts as exploding, and its inverse as vanishing.
@@ -183,21 +183,16 @@ def _measure(step, step_loss, params, h_0, batch, fan_lags, sequences):
 
     js, table, rates, hs = jax.vmap(of_one)(h_0_few, xs)
     fan = spectrum_fan(after(js[0], (rates.rates, rates.log_abs_det_rate)), fan_lags)
-    profile, window_error = _by_lag(decompose(step, step_loss, params, h_0, batch))
-    return table, norm_by_lag(table), rates, fan, hs, profile, window_error
+    profile = lag_profile(step, step_loss, params, h_0, batch)
+    return table, norm_by_lag(table), rates, fan, hs, _recurrent_profile(profile), profile.sliding_error
 
 
-def _by_lag(parts):
-    """The lag profile over the leaves with terms beyond lag 0, or else all; the window error over all."""
-    leaves = jax.tree.leaves(parts.by_lag)
+def _recurrent_profile(profile):
+    """‖g_s‖ over the leaves with terms beyond lag 0, or else over all."""
+    leaves = jax.tree.leaves(profile.leaf_norm)
     recurrent = [jnp.any(leaf[1:] != 0) for leaf in leaves]
     keep = [mask | ~jnp.any(jnp.array(recurrent)) for mask in recurrent]
-    profile = jax.vmap(tree_norm)([jnp.where(mask, leaf, 0) for mask, leaf in zip(keep, leaves, strict=True)])
-    # Σ_{s>=K} for K = 1..T, summed from the far end so that nothing cancels.
-    missing = [jnp.cumsum(leaf[::-1], axis=0)[::-1] for leaf in leaves]
-    total = tree_norm([leaf[0] for leaf in missing])
-    missing = [jnp.concatenate([leaf[1:], jnp.zeros_like(leaf[:1])]) for leaf in missing]
-    return profile, jax.vmap(tree_norm)(missing) / jnp.where(total > 0, total, 1)
+    return jax.vmap(tree_norm)([jnp.where(mask, leaf, 0) for mask, leaf in zip(keep, leaves, strict=True)])
 
 
 def _horizon(profile):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxrnn.gradients.loss import Segment, batch_step, weighted_sum
@@ -28,6 +29,8 @@ class Adjoints(NamedTuple):
     """``Σ_t ∂⁺ℓ_t/∂w``, with h_{t-1} held fixed: the terms t = k, and all of a readout's gradient."""
     lag_1: State
     """The adjoint of lag 1, ``∂ℓ_{i+1}/∂h_i``."""
+    every_lag: Callable[[], State]
+    """The sum of the adjoints of all lags s >= 1: row i is ``∂L/∂h_i``, what full BPTT computes."""
     earlier: Callable[[State], State]
     """From the adjoint of lag s to that of lag s + 1: one product with every J_tᵀ."""
     pull: Callable[[State], Params]
@@ -60,6 +63,16 @@ def adjoints_by_lag(
         """Row i becomes ∂/∂h_{i+1}, where step i + 1 can be pulled back; h_T gets no more loss."""
         return jax.tree.map(lambda leaf: jnp.concatenate([leaf[1:], jnp.zeros_like(leaf[:1])]), adjoint)
 
+    def every_lag():
+        def back(of_next, row):
+            h, x, own = row
+            _, pull = jax.vjp(lambda h: batched(params, h, x)[0], h)
+            total = jax.tree.map(jnp.add, own, pull(of_next)[0])
+            return total, total
+
+        nothing = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), lag_1)
+        return lax.scan(back, nothing, (h_tm1s, segment.xs, lag_1), reverse=True)[1]
+
     def one_step(leaf_or_tree):
         return jax.tree.map(lambda leaf: leaf[None], leaf_or_tree)
 
@@ -82,6 +95,7 @@ def adjoints_by_lag(
         h_T=jax.tree.map(lambda leaf: leaf[-1], trajectory.hs),
         lag_0=lag_0,
         lag_1=lag_1,
+        every_lag=every_lag,
         earlier=lambda adjoint: pull_state(from_next(adjoint))[0],
         pull=lambda adjoint: pull_params(from_next(adjoint))[0],
         terms_of_lag_0=terms_of_lag_0,

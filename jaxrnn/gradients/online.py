@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -38,7 +39,7 @@ class Rule(NamedTuple):
     """The noise of every step, leaves [T + 1, B, ...], from a key, (T + 1, B, n) and the states' dtype."""
     advance: Callable[[Callable, Params, Float[Array, " n"], PyTree, Any], PyTree]
     """From dh_{t-1}/dw to dh_t/dw."""
-    pull: Callable[[PyTree, Float[Array, " n"]], Params]
+    pull: Callable[[Params, PyTree, Float[Array, " n"]], Params]
     """``∂ℓ/∂h · dh/dw``."""
 
 
@@ -98,7 +99,7 @@ def online_gradients(step, step_loss, rule, params, h_0, influence, segment, noi
         (h, influence), grads = carry
         row, noise = inputs
         loss, (direct, from_h) = jax.value_and_grad(loss_of_step, argnums=(0, 1))(params, h, row)
-        through = jax.vmap(rule.pull)(influence, jax.vmap(ravel)(from_h))
+        through = jax.vmap(partial(rule.pull, params))(influence, jax.vmap(ravel)(from_h))
         grads = jax.tree.map(lambda g, d, s: g + d + jnp.sum(s, axis=0), grads, direct, through)
         influence = jax.vmap(advance)(h, row.xs, influence, noise)
         h, _ = batched(params, h, row.xs)

@@ -65,7 +65,8 @@ def _advance(F, params, h, a, noise):
     return jax.tree.map(lambda b, a: b + (c @ a.reshape(len(h), -1)).reshape(b.shape), b, a)
 
 
-def _pull(a, from_h):
+def _pull(params, a, from_h):
+    del params
     return jax.tree.map(lambda a: jnp.tensordot(from_h, a, axes=1), a)
 
 

@@ -7,76 +7,124 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn import _checks
-from jaxrnn.gradients.full import segment_gradients
 from jaxrnn.gradients.lags import adjoints_by_lag
-from jaxrnn.gradients.loss import time_major
+from jaxrnn.gradients.loss import batch_step, time_major, weighted_sum
 from jaxrnn.gradients.start import InitState, start
+from jaxrnn.recurrence import unroll
 from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 
 __all__ = ["chunked", "sliding"]
 
 
 def chunked(
-    step: StepFn, step_loss: StepLoss, *, window: int, init_state: InitState | None = None
+    step: StepFn,
+    step_loss: StepLoss,
+    *,
+    window: int,
+    every: int | None = None,
+    init_state: InitState | None = None,
 ) -> Estimator:
-    """Truncated BPTT as practised: chunks of `window` steps with a carried, constant state (E18).
+    """Truncated BPTT as practised: the gradient runs back from the end of each chunk, `window` steps (E18).
 
-    Within a chunk the gradient is exact; nothing flows across its left border, so a loss at the start
-    of a chunk reaches back one step and a loss at its end reaches back `window` steps. The last chunk
-    may be short; ``window >= T`` equals `full`.
+    Within a chunk the gradient is exact; nothing flows across the left border of its window. By default a
+    window is its chunk: a loss at the start of a chunk reaches back one step and a loss at its end reaches
+    back `window` steps. The last chunk may be short; ``window >= T`` equals `full`.
 
     Parameters
     ----------
     step, step_loss : of one sequence and one step.
-    window : K, the chunk's length.
+    window : K = k_2, how far back the gradient runs from a chunk's end, over a constant state there.
+    every : k_1, the chunk's length: how many new losses each run back takes in; by default K. Each loss then
+        reaches back between ``window - every + 1`` and `window` steps; ``every=1`` is `sliding`, and one lag
+        more of a learned h_0.
     init_state : where sequences start, as for `full`.
 
     Returns
     -------
     Estimator
-        With the carry of `full`.
+        With the carry of `full`: steps of an earlier batch are not run through again.
 
     Raises
     ------
     ValueError
-        If window < 1.
+        If window or every is below 1, or every is larger than window.
 
     Notes
     -----
-    Time as `full`; memory K steps, not T.
+    Time K/k_1 times that of `full`; memory K steps, not T.
 
     Reference
     ---------
-    Williams & Peng, An efficient gradient-based algorithm for on-line training, 1990 (BPTT(h; h')).
+    Williams & Peng, An efficient gradient-based algorithm for on-line training, 1990 (BPTT(h; h'), with
+    h = k_2 and h' = k_1).
     """
     window = _checks.at_least("gradients.chunked", "window", window, 1)
+    every = _checks.at_least("gradients.chunked", "every", window if every is None else every, 1)
+    if every > window:
+        raise ValueError(f"gradients.chunked: every is {every}; expected at most the window, {window}.")
     starts = start("gradients.chunked", init_state)
 
     def estimate(params, carry, batch, key):
         del key
         h_0, add_h_0 = starts.begin(params, carry, batch)
         segment = time_major("gradients.chunked", h_0, batch)
-        n_chunks, rest = divmod(segment.weights.shape[0], window)
-        cut = n_chunks * window
+        T = len(segment.weights)
+        # How many steps a window begins before its chunk. Before the first step of all, it waits.
+        lead = min(window - every, T - 1)
+        run, rows = (_waiting(step), _wait(segment, lead)) if lead else (step, segment)
 
-        def add_chunk(carry, chunk):
-            h, grads = carry
-            loss, h, chunk_grads, h_cotangent = segment_gradients(step, step_loss, params, h, chunk)
-            return (h, jax.tree.map(jnp.add, grads, chunk_grads)), (loss, h_cotangent)
+        def add_chunk(carry, first, size):
+            """Add the gradient of the losses of steps ``first + 1, ..., first + size``."""
+            h, _, total, total_h_0 = carry
+            own = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, first, lead + size), rows)
+            own = own._replace(weights=own.weights.at[:lead].set(0))
 
-        carry, parts = (h_0, jax.tree.map(jnp.zeros_like, params)), []
+            def objective(params, h):
+                trajectory = unroll(batch_step(run), params, h, own.xs)
+                return weighted_sum(step_loss, params, trajectory.ys, own), trajectory.hs
+
+            (loss, hs), (grads, from_h) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(
+                params, h
+            )
+            from_h_0 = jax.tree.map(lambda leaf: jnp.where(first <= lead, leaf, 0), from_h)
+            next_start, end = (jax.tree.map(lambda leaf, i=i: leaf[i], hs) for i in (size - 1, -1))
+            return (next_start, end, *jax.tree.map(jnp.add, (total, total_h_0), (grads, from_h_0))), loss
+
+        n_chunks, rest = divmod(T, every)
+        carry = (h_0, h_0, *jax.tree.map(jnp.zeros_like, (params, h_0)))
+        losses = []
         if n_chunks:
-            chunks = jax.tree.map(lambda x: x[:cut].reshape(n_chunks, window, *x.shape[1:]), segment)
-            carry, (losses, h_cotangents) = lax.scan(add_chunk, carry, chunks)
-            parts.append((jnp.sum(losses), jax.tree.map(lambda leaf: leaf[0], h_cotangents)))
+            carry, loss = lax.scan(
+                lambda carry, first: add_chunk(carry, first, every), carry, every * jnp.arange(n_chunks)
+            )
+            losses.append(jnp.sum(loss))
         if rest:
-            carry, part = add_chunk(carry, jax.tree.map(lambda x: x[cut:], segment))
-            parts.append(part)
-        h_T, grads = carry
-        loss = jnp.sum(jnp.stack([loss for loss, _ in parts]))
-        return GradientEstimate(loss, add_h_0(grads, parts[0][1])), starts.end(h_T)
+            carry, loss = add_chunk(carry, n_chunks * every, rest)
+            losses.append(loss)
+        _, h_T, grads, h_0_cotangent = carry
+        return GradientEstimate(jnp.sum(jnp.stack(losses)), add_h_0(grads, h_0_cotangent)), starts.end(h_T)
 
     return Estimator(starts.init, estimate)
+
+
+def _waiting(step):
+    """The step that leaves the state as it is where the second part of its input is False."""
+
+    def step_or_wait(params, h_tm1, x_t_and_goes):
+        x_t, goes = x_t_and_goes
+        h_t, y_t = step(params, h_tm1, x_t)
+        return jax.tree.map(lambda new, old: jnp.where(goes, new, old), h_t, h_tm1), y_t
+
+    return step_or_wait
+
+
+def _wait(segment, lead):
+    """The segment after `lead` rows to wait in, which repeat its first."""
+    rows = jax.tree.map(
+        lambda leaf: jnp.concatenate([jnp.broadcast_to(leaf[:1], (lead, *leaf.shape[1:])), leaf]), segment
+    )
+    goes = jnp.broadcast_to(jnp.arange(len(rows.weights))[:, None] >= lead, rows.weights.shape)
+    return rows._replace(xs=(rows.xs, goes))
 
 
 def sliding(

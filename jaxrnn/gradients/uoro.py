@@ -66,7 +66,8 @@ def _balance(h, w):
     return jnp.where(some, jnp.sqrt(size_w / size_h), 0), jnp.where(some, jnp.sqrt(size_h / size_w), 0)
 
 
-def _pull(influence, from_h):
+def _pull(params, influence, from_h):
+    del params
     h_tilde, w_tilde = influence
     return jax.tree.map(lambda w: jnp.dot(from_h, h_tilde) * w, w_tilde)
 

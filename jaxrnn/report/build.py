@@ -39,7 +39,7 @@ def build(
     """
     with all_or_nothing(Path(folder)) as draft:
         if progress:
-            print(task.source, file=sys.stderr)
+            print(_origin(task), file=sys.stderr)
         studies = [study(name, task, settings, progress=progress) for name in cell_names]
         facts = _facts(task, command)
         pictures = list(draw(studies, task))
@@ -55,18 +55,25 @@ def build(
                 "studies": {s.cell: s for s in studies},
             },
         )
-        title = f"Where does the gradient go? {', '.join(cell_names)} on {task.source.name}"
+        data = task.source.name if task.source else task.name
+        title = f"Where does the gradient go? {', '.join(cell_names)} on {data}"
         (draft / "index.html").write_text(page(title, studies, pictures, facts), encoding="utf-8")
     for name in set(NAMES) - {picture.name for picture in pictures}:  # of an earlier report in this folder
         Path(folder, f"{name}.png").unlink(missing_ok=True)
     return text_tables(studies)
 
 
+def _origin(task):
+    return str(task.source or f"{task.name}: drawn from random numbers")
+
+
 def _facts(task, command):
     device = jax.devices()[0]
     return {
-        "Data": str(task.source),
+        "Data": _origin(task),
+        **({"Reference": task.reference} if task.reference else {}),
         "Naive baseline": f"{task.baseline:.4f} {task.loss_unit} ({task.baseline_name})",
+        **({"Optimum": f"{task.optimum:.4f} {task.loss_unit}"} if task.optimum is not None else {}),
         "Made by": f"jaxrnn {jaxrnn.__version__}, jax {jax.__version__}, Python {platform.python_version()}",
         "On": f"{device.platform}: {device.device_kind}",
         "Date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxrnn.types import Batch, Key, StepLoss
+from jaxrnn.types import Batch, Cell, Key, StepLoss
 
 __all__ = ["Source", "Task"]
 
@@ -42,4 +42,10 @@ class Task(NamedTuple):
     """The loss of the naive predictor that `baseline_name` says, on the held-out part."""
     baseline_name: str
     loss_unit: str
-    source: Source
+    source: Source | None
+    """None where the data are drawn from random numbers."""
+    optimum: float | None = None
+    """The lowest loss that any predictor can reach; None where nobody knows it."""
+    reference: str = ""
+    cell: Cell | None = None
+    """The network itself, where the task is about a certain one."""

@@ -3,6 +3,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from cases import CELLS, DETERMINISTIC, EPS_12, ESTIMATORS, FEW, assert_close, cast, estimate, make_batch, run
 from oracles import brute_force_h_0_terms, brute_force_terms, loop_gradient, row
@@ -77,12 +78,56 @@ def test_a_window_as_long_as_the_sequence_gives_the_full_gradient(kind, name):
         assert_close((got, carry), (exact, h_T), EPS_12)
 
 
+def in_window(K, every, steps):
+    """Whether chunked BPTT keeps the term (t, k), [T, T], counted from 1."""
+    t, k = np.arange(1, steps + 1)[:, None], np.arange(1, steps + 1)[None, :]
+    # The window of the last, short chunk begins where that of a whole one would.
+    start = ((t - 1) // every + 1) * every - K
+    return (k <= t) & (k > start)
+
+
+@pytest.mark.parametrize("start", [False, True])
+@pytest.mark.parametrize(("K", "every"), [(3, 2), (4, 1), (4, 3), (50, 2), (3, 3)])
+def test_a_chunk_runs_back_over_its_window_beyond_its_own_losses(K, every, start):
+    cell, d = CELLS["learned_stack"]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    h_0 = cell.initial_states(params, B) if start else h_0
+    got, carry = estimate(
+        ESTIMATORS["chunked_3"], cell, params, h_0, batch, start=start, window=K, every=every
+    )
+    args = (cell.step, squared_error, params, h_0, batch)
+    keep = in_window(K, every, T)
+    reference = jax.tree.map(
+        lambda leaf: jnp.einsum("tk,tk...->...", jnp.asarray(keep, float), leaf), brute_force_terms(*args)
+    )
+    if start:
+        # The state at the left border of the window is h_0 itself.
+        reaches = (np.arange(T) // every + 1) * every <= K
+        kept = jax.tree.map(lambda leaf: jnp.sum(leaf[:, reaches], axis=(0, 1)), brute_force_h_0_terms(*args))
+        reference = add(reference, jax.vjp(cell.init_state, params)[1](kept)[0])
+    else:
+        assert_close(carry, estimate(ESTIMATORS["full"], cell, params, h_0, batch)[1])
+    assert_close(got.grads, reference, EPS_12)
+
+
+def test_a_chunk_for_every_step_is_the_sliding_window():
+    cell, d = CELLS["lstm_dense"]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    got = estimate(ESTIMATORS["chunked_3"], cell, params, h_0, batch, every=1)
+    assert_close(got, estimate(ESTIMATORS["sliding_3"], cell, params, h_0, batch), EPS_12)
+
+
+def test_chunks_longer_than_their_window_are_refused():
+    with pytest.raises(ValueError, match=r"gradients\.chunked: every is 4; expected at most the window, 3"):
+        ESTIMATORS["chunked_3"](CELLS["gru"][0].step, squared_error, every=4)
+
+
 @every_estimator
 def test_carry_is_the_last_state_and_continues_the_sequence(kind):
     cell, d = CELLS["lstm_dense"]
     params, h_0, batch = make_batch(cell, d, B, T)
     _, carry = estimate(ESTIMATORS[kind], cell, params, h_0, batch)
-    states = getattr(carry, "h", carry) if kind in ("rtrl", "uoro") else carry
+    states = carry.h if kind in ("adaptive", "rtrl", "snap", "uoro") else carry
     for b in range(B):
         assert_close(row(states, b), row(run(cell, params, row(h_0, b), batch.xs[b]).hs, T - 1))
 
@@ -111,9 +156,9 @@ def test_an_estimator_with_its_own_start_carries_nothing_and_needs_no_h_0(kind):
     cell, d = CELLS["elman_tanh"]
     params, _, batch = make_batch(cell, d, B, T)
     estimator = ESTIMATORS[kind](cell.step, squared_error, init_state=cell.init_state)
-    assert estimator.init(params) == ()
-    got, carry = estimator.estimate(params, (), batch, jax.random.key(0))
-    assert carry == ()
+    assert not jax.tree.leaves(getattr(estimator.init(params), "h", ()))
+    got, carry = estimator.estimate(params, estimator.init(params), batch, jax.random.key(0))
+    assert not jax.tree.leaves(getattr(carry, "h", carry))
     from_zero, _ = estimate(ESTIMATORS[kind], cell, params, cell.initial_states(params, B), batch)
     assert_close(got, from_zero)
 
@@ -156,7 +201,8 @@ def test_every_result_keeps_the_dtype(kind, dtype):
     cell, d = CELLS["lstm_dense"]
     params, h_0, batch = make_batch(cell, d, B, T)
     single, carry = estimate(ESTIMATORS[kind], cell, *cast((params, h_0, batch), dtype))
-    assert {leaf.dtype for leaf in jax.tree.leaves((single, carry))} == {jnp.dtype(dtype)}
+    states = carry._replace(window=(), refused=(), age=()) if kind == "adaptive" else carry
+    assert {leaf.dtype for leaf in jax.tree.leaves((single, states))} == {jnp.dtype(dtype)}
     double, _ = estimate(ESTIMATORS[kind], cell, params, h_0, batch)
     assert_close(single, double, 200)
 

@@ -1,0 +1,92 @@
+"""Whether the gradient's terms decay geometrically with the lag, and what lies beyond the last one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+__all__ = ["GeometricDecay", "geometric_decay"]
+
+_FEWEST = 4
+# Lags below this many say nothing about a rate.
+
+
+class GeometricDecay(NamedTuple):
+    """A straight line through ln ‖g_s‖ over the later half of the lags that are above rounding."""
+
+    log_rate: Float[Array, ""]
+    """Nats per step; negative where the terms decay, -inf where they end within a few lags."""
+    standard_error: Float[Array, ""]
+    """Of the rate, from the residuals; nats per step."""
+    quality: Float[Array, ""]
+    """R², the part of the variance of ln ‖g_s‖ that the line explains."""
+    beyond: Float[Array, ""]
+    """``Σ_{s >= L} ‖g_s‖`` as the line continues, relative to ``Σ_{s < L} ‖g_s‖``; inf if it does not fall."""
+
+    @property
+    def geometric(self) -> Bool[Array, ""]:
+        """Whether the line falls by more than twice its error and explains half of the variance."""
+        return (self.log_rate + 2 * self.standard_error < 0) & (self.quality > 0.5)
+
+    @property
+    def smallest_keep(self) -> Float[Array, ""]:
+        """The π of `randomized` above which its variance stays bounded in T: ``e^(2·log_rate)`` (at most 1).
+
+        The variance of a term grows as π^-(t-k), its square falls as e^(2·log_rate·(t-k)): for h ← a·h + x
+        this is the condition a² < π.
+        """
+        return jnp.minimum(jnp.exp(2 * self.log_rate), 1)
+
+
+def geometric_decay(norm: Float[Array, " L"]) -> GeometricDecay:
+    """Fit ``‖g_s‖ ≈ C·e^(log_rate·s)`` to the later half of a lag profile.
+
+    Parameters
+    ----------
+    norm : ‖g_s‖ of the lags 0..L-1, such as ``LagProfile.norm``. Lags behind the last one that is above
+        100 eps of the largest are not read.
+
+    Returns
+    -------
+    GeometricDecay
+        NaN if the profile is not finite or has fewer than 4 lags. Under `jit` and `vmap` too.
+
+    Example
+    -------
+    >>> found = geometric_decay(0.5 ** jnp.arange(20.0))
+    >>> jnp.exp(found.log_rate), found.geometric
+    (Array(0.5, dtype=float32), Array(True, dtype=bool))
+
+    Reference
+    ---------
+    Aicher, Foti & Fox, Adaptively truncating backpropagation through time to control gradient bias, 2019.
+    """
+    L = len(norm)
+    lag = jnp.arange(L).astype(norm.dtype)
+    seen = norm > 100 * jnp.finfo(norm.dtype).eps * jnp.max(norm)
+    last = jnp.max(jnp.where(seen, jnp.arange(L), 0))
+    used = seen & (2 * jnp.arange(L) >= last) & (jnp.arange(L) <= last)
+    count = jnp.sum(used).astype(norm.dtype)
+
+    def mean(values):
+        return jnp.sum(jnp.where(used, values, 0)) / count
+
+    log_norm = jnp.log(jnp.where(used, norm, 1))
+    x, y = lag - mean(lag), log_norm - mean(log_norm)
+    rate = mean(x * y) / mean(x * x)
+    left = mean((y - rate * x) ** 2)
+    error = jnp.sqrt(left / mean(x * x) / (count - 2))
+    at_end = jnp.exp(mean(log_norm) + rate * (L - mean(lag)))
+    beyond = jnp.where(rate < 0, at_end / -jnp.expm1(rate), jnp.inf) / jnp.sum(norm)
+    finite = jnp.all(jnp.isfinite(norm))
+    ends = finite & (last < _FEWEST) & (last < L - 1)
+    spread = mean(y * y)
+    quality = jnp.where(spread > 0, 1 - left / jnp.where(spread > 0, spread, 1), 0)
+    found = GeometricDecay(rate, error, quality, beyond)
+    at_once = GeometricDecay(*(jnp.asarray(value, norm.dtype) for value in (-jnp.inf, 0, 1, 0)))
+    usable = finite & (count >= _FEWEST - 1)
+    return GeometricDecay(
+        *(jnp.where(ends, a, jnp.where(usable, b, jnp.nan)) for a, b in zip(at_once, found, strict=True))
+    )
