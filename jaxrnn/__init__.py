@@ -4,7 +4,7 @@ from importlib import import_module
 
 from jaxrnn import cells, diagnosis, gradients, jacobians, losses, tasks, training
 from jaxrnn._checks import NumericalError
-from jaxrnn.diagnosis import compare, diagnose
+from jaxrnn.diagnosis import compare, diagnose, suggest_window
 from jaxrnn.recurrence import unroll
 from jaxrnn.results import load, save
 from jaxrnn.types import Batch, Cell, Estimator, GradientEstimate, Trajectory
@@ -29,6 +29,7 @@ __all__ = [
     "losses",
     "plots",
     "save",
+    "suggest_window",
     "tasks",
     "training",
     "unroll",

@@ -60,6 +60,7 @@ ESTIMATORS = DETERMINISTIC | {
     "adaptive": partial(gradients.adaptive, tolerance=0.2, max_window=4),
     "chunked_3_every_2": partial(gradients.chunked, window=3, every=2),
     "snap": snap,
+    "artbp": partial(gradients.artbp, mean_length=3.0),
     "randomized": partial(gradients.randomized, keep=0.7),
     "uoro": gradients.uoro,
     "forward": partial(gradients.forward, directions=2),

@@ -115,7 +115,7 @@ def check_numbers(folder, command, cells, out):
             assert float(own[-1]["growth_rate"]) == np.median(study.diagnosis.growth_rates.rates[:, 0])
             assert f"{float(own[-1]['growth_rate']):.4f}" in out
         if study.comparison:
-            assert tuple(row["window"] for row in own) == study.comparison.labels == ("2", "full")
+            assert tuple(row["estimator"] for row in own) == study.comparison.labels == ("2", "full")
             for row, losses in zip(own, study.comparison.held_out_loss, strict=True):
                 assert float(row["held_out_loss"]) == np.mean(losses)
                 assert f"{np.mean(losses):.4f}" in out

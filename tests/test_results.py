@@ -12,8 +12,7 @@ import pytest
 import jaxrnn as jr
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.diagnosis import Comparison, Diagnosis, Saturation
-from jaxrnn.gradients import Decomposition
-from jaxrnn.gradients.fidelity import Fidelity
+from jaxrnn.gradients import Decomposition, Fidelity, KeptLags, LagProfile, Measures
 from jaxrnn.jacobians import GrowthRates, NormByLag, Norms, Spectrum
 from jaxrnn.report import Settings, Study
 from jaxrnn.training import History, TrainResult
@@ -52,12 +51,15 @@ DIAGNOSIS = Diagnosis(
     window_error=a(2),
     saturation={"0": Saturation(a(4), a(5), None), "1.h": Saturation(a(4), a(5), 0.5)},
 )
+MEASURES = Measures(*map(np.asarray, a(5)))
 RESULTS = {
     "Norms": NORMS,
     "Spectrum": DIAGNOSIS.fan,
     "GrowthRates": RATES,
     "Decomposition": Decomposition(a(), {"w": a(2)}, {"w": a(3, 2)}, a(3, 3), {"w": a(3, 3)}, a(3, 3)),
-    "Fidelity": Fidelity(*map(np.asarray, a(5))),
+    "Fidelity": Fidelity(MEASURES, MEASURES, {"w": MEASURES}),
+    "LagProfile": LagProfile(a(), {"w": a(2)}, a(3), {"w": a(3)}, a(3), a(3), a(3), a(3)),
+    "KeptLags": KeptLags(a(3), a(3), a(3)),
     "Trajectory": jr.Trajectory(
         LSTMState(a(3), a(3)), (LSTMState(a(4, 3), a(4, 3)), ()), a(4, 2), {"x": a(4)}
     ),

@@ -3,5 +3,15 @@
 from jaxrnn.diagnosis.compare import Comparison, compare
 from jaxrnn.diagnosis.diagnose import Diagnosis, Saturation, diagnose
 from jaxrnn.diagnosis.verdict import Verdict
+from jaxrnn.diagnosis.window import WindowAdvice, suggest_window
 
-__all__ = ["Comparison", "Diagnosis", "Saturation", "Verdict", "compare", "diagnose"]
+__all__ = [
+    "Comparison",
+    "Diagnosis",
+    "Saturation",
+    "Verdict",
+    "WindowAdvice",
+    "compare",
+    "diagnose",
+    "suggest_window",
+]

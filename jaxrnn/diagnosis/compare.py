@@ -1,8 +1,9 @@
-"""Truncated against full BPTT: the same network from the same seeds, trained under several windows."""
+"""Truncated against full BPTT: the same network from the same seeds, under several estimators."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,33 +13,35 @@ from jaxtyping import Float
 from jaxrnn import _checks
 from jaxrnn._pytree import ravel
 from jaxrnn.gradients import chunked, full
-from jaxrnn.gradients.fidelity import fidelity_of
+from jaxrnn.gradients.fidelity import measure
 from jaxrnn.training import Optimizer, TrainResult, train
 from jaxrnn.types import Batch, Cell, Estimator, Key, StepLoss
 
 __all__ = ["Comparison", "compare"]
 
+_DRAWS = 16
+
 
 class Comparison(NamedTuple):
-    """W windows side by side, each trained from the same S seeds on the same data."""
+    """W estimators side by side, each trained from the same S seeds on the same data."""
 
     labels: tuple[str, ...]
-    """``"full"``, or the window as a number."""
+    """The windows as numbers, the names of other estimators, and ``"full"`` last."""
     results: tuple[TrainResult, ...]
     held_out_loss: Float[np.ndarray, "W S"]
     """After training, on one held-out batch."""
     cosine: Float[np.ndarray, "W S"]
-    """Between the window's gradient and the exact one, at the parameters that full BPTT ends at."""
+    """Between the estimate and the exact gradient, at the parameters that full BPTT ends at."""
     relative_error: Float[np.ndarray, "W S"]
-    """‖ĝ - g‖ / ‖g‖ there."""
+    """‖ĝ - g‖ / ‖g‖ there; the root mean square over 16 draws for other estimators than windows."""
     memory_bytes: Float[np.ndarray, " W"]
     """Temporary memory of one compiled gradient, without parameters and data."""
 
     def rows(self) -> list[dict[str, float | str]]:
-        """One row a window, as a table wants it; means over the seeds."""
+        """One row an estimator, as a table wants it; means over the seeds."""
         return [
             {
-                "window": label,
+                "estimator": label,
                 "final_loss": float(np.mean(result.history.loss[:, -_tail(result) :])),
                 "held_out_loss": float(np.mean(self.held_out_loss[i])),
                 "held_out_spread": float(np.std(self.held_out_loss[i])),
@@ -59,23 +62,27 @@ def compare(
     *,
     windows: Sequence[int | None] = (1, 4, 16, 64, None),
     truncation: Callable[..., Estimator] = chunked,
+    estimators: Mapping[str, Callable[..., Estimator]] | None = None,
     held_out: Callable[[Key], Batch] | None = None,
     steps: int,
     key: Key,
     seeds: int = 3,
+    stream: bool = False,
     progress: bool | str = True,
 ) -> Comparison:
-    """Train one network under several truncation windows and full BPTT, and measure what each loses.
+    """Train one network under several windows, other estimators and full BPTT, and measure what each loses.
 
     Parameters
     ----------
     cell, step_loss, data, optimizer : as for `training.train`; data is a pure ``key -> Batch``.
     windows : truncation windows; None means full BPTT, which is added if it is missing. A window of T or
         more is full BPTT and is merged with it.
-    truncation : `gradients.chunked` or `gradients.sliding`. Every batch starts at ``cell.init_state``, and
-        the gradient reaches a learned h_0.
+    truncation : `gradients.chunked` or `gradients.sliding`, for the windows.
+    estimators : others by name, as functions of step and step_loss, such as
+        ``{"uoro": gradients.uoro, "π = 0.9": partial(gradients.randomized, keep=0.9)}``.
     held_out : ``key -> Batch`` for the final loss; by default fresh batches of `data`.
-    steps, seeds, key, progress : as for `training.train`.
+    steps, seeds, key, stream, progress : as for `training.train`. Unless in a stream, every batch starts at
+        ``cell.init_state``, and the gradient reaches a learned h_0.
 
     Returns
     -------
@@ -90,7 +97,8 @@ def compare(
 
     Notes
     -----
-    Wall times are those of this run, one window after another, all seeds at once: compare them as ratios.
+    One compiled program an estimator, which trains all seeds at once; so time and memory are each one's own.
+    Wall times are those of this run, one estimator after another: compare them as ratios.
 
     Example
     -------
@@ -107,16 +115,20 @@ def compare(
     batch = (held_out or data)(key_data)
     _, length = _checks.batch_shape("compare", batch)
     windows = [None if w is None else _checks.at_least("compare", "windows", w, 1) for w in windows]
-    start = {"init_state": cell.init_state}
-    estimators = {
-        str(w): truncation(cell.step, step_loss, window=w, **start)
-        for w in sorted({w for w in windows if w is not None and w < length})
+    lengths = sorted({w for w in windows if w is not None and w < length})
+    constructors = {str(w): partial(truncation, window=w) for w in lengths}
+    others = dict(estimators or {})
+    if taken := {"full", *constructors} & set(others):
+        raise ValueError(f"compare: estimators has the name {min(taken)!r}, which is that of a window.")
+    start = {} if stream else {"init_state": cell.init_state}
+    built = {
+        label: constructor(cell.step, step_loss, **start)
+        for label, constructor in {**constructors, **others, "full": full}.items()
     }
-    estimators["full"] = full(cell.step, step_loss, **start)
 
     results = {}
-    for label, estimator in estimators.items():
-        title = f"{progress if isinstance(progress, str) else ''} window {label:>4}".strip()
+    for label, estimator in built.items():
+        title = f"{progress if isinstance(progress, str) else ''} {_title(label)}".strip()
         results[label] = train(
             cell,
             estimator,
@@ -125,43 +137,59 @@ def compare(
             steps=steps,
             key=key_train,
             seeds=seeds,
+            stream=stream,
             progress=title if progress else False,
         )
         if results[label].interrupted:
-            raise KeyboardInterrupt(f"compare: stopped while training window {label}")
+            raise KeyboardInterrupt(f"compare: stopped while training {_title(label)}")
     return Comparison(
-        labels=tuple(estimators),
+        labels=tuple(built),
         results=tuple(results.values()),
-        **_measure(estimators, results, batch, key_data),
+        **_measure(cell, built, set(others), results, batch, key_data),
     )
 
 
-def _measure(estimators, results, batch, key):
+def _measure(cell, estimators, drawn, results, batch, key):
     """The other fields of a Comparison: every estimator's gradient where full BPTT ends, every final loss."""
+    size, _ = _checks.batch_shape("compare", batch)
     params_of = {
         label: [result.seed(s) for s in range(len(result.history.loss))] for label, result in results.items()
     }
     ends = params_of["full"]
 
     def compiled(estimator):
-        def estimate(params):
-            result, _ = estimator.estimate(params, estimator.init(params), batch, key)
+        def estimate(params, key):
+            carry = estimator.init(params, cell.initial_states(params, size))
+            result, _ = estimator.estimate(params, carry, batch, key)
             return result.loss, ravel(result.grads)
 
-        return jax.jit(estimate).lower(ends[0]).compile()
+        return jax.jit(estimate).lower(ends[0], key).compile()
 
     programs = {label: compiled(estimator) for label, estimator in estimators.items()}
-    exact = [programs["full"](params)[1] for params in ends]
-    fidelities = [
-        [fidelity_of(program(params)[1][None], g) for params, g in zip(ends, exact, strict=True)]
-        for program in programs.values()
-    ]
+    exact = [programs["full"](params, key)[1] for params in ends]
+
+    def fidelity_of(label, params, g):
+        """(cosine, root mean square error) over the draws, or of the one estimate there is."""
+        keys = jax.random.split(key, _DRAWS) if label in drawn else [key]
+        draws = [measure(programs[label](params, k)[1][None, None], g[None]) for k in keys]
+        return np.mean([d.cosine for d in draws]), np.sqrt(np.mean([d.bias**2 for d in draws]))
+
+    fidelities = np.array(
+        [[fidelity_of(label, *at) for at in zip(ends, exact, strict=True)] for label in estimators]
+    )
     return {
-        "held_out_loss": np.array([[programs["full"](p)[0] for p in params_of[label]] for label in results]),
-        "cosine": np.array([[f.cosine for f in row] for row in fidelities]),
-        "relative_error": np.array([[f.bias for f in row] for row in fidelities]),
+        "held_out_loss": np.array(
+            [[programs["full"](params, key)[0] for params in params_of[label]] for label in results]
+        ),
+        "cosine": fidelities[..., 0],
+        "relative_error": fidelities[..., 1],
         "memory_bytes": np.array([p.memory_analysis().temp_size_in_bytes for p in programs.values()]),
     }
+
+
+def _title(label):
+    """What a label stands for, in a progress bar."""
+    return f"window {label}" if label.isdigit() else label
 
 
 def _tail(result):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
@@ -129,19 +129,19 @@ def _choose(adjoints: Adjoints, R: int, all_lags: bool, tolerance: float):
 
     (_, total), later = lax.scan(add_lag, (adjoints.lag_1, adjoints.lag_0), length=R - 1)
     norm = jnp.concatenate([tree_norm(adjoints.lag_0)[None], later])
-    bound, geometric = _bias_bound(norm, tree_norm(total), all_lags)
+    bound, geometric = _bias_bound(norm, adjoints.reach[:R], tree_norm(total), all_lags)
     good = geometric & (bound <= tolerance)
     window = jnp.where(jnp.any(good), jnp.argmax(good) + 1, 0).astype(jnp.int32)
     return window, window == 0
 
 
-def _bias_bound(norm: Float[Array, " R"], size: Float[Array, ""], all_lags: bool):
+def _bias_bound(norm, reach, size, all_lags: bool):
     """(the bound of the relative bias of K = 1..R, whether it may be used)."""
     # Σ_{s >= K}, from the far end so that nothing cancels.
     lost = jnp.append(lax.cumsum(norm, reverse=True)[1:], jnp.zeros((), norm.dtype))
     if all_lags:
         return lost / jnp.where(size > 0, size, 1), jnp.all(jnp.isfinite(norm))
-    decay = geometric_decay(norm)
+    decay = geometric_decay(norm, reach)
     beyond = decay.beyond * jnp.sum(norm)
     known = size - beyond
     return (lost + beyond) / jnp.where(known > 0, known, 1), decay.geometric & (known > 0)

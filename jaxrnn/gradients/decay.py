@@ -14,21 +14,21 @@ _FEWEST = 4
 
 
 class GeometricDecay(NamedTuple):
-    """A straight line through ln ‖g_s‖ over the later half of the lags that are above rounding."""
+    """A straight line through ln (‖g_s‖ / reach_s) over the later half of the lags above rounding."""
 
     log_rate: Float[Array, ""]
     """Nats per step; negative where the terms decay, -inf where they end within a few lags."""
     standard_error: Float[Array, ""]
     """Of the rate, from the residuals; nats per step."""
     quality: Float[Array, ""]
-    """R², the part of the variance of ln ‖g_s‖ that the line explains."""
+    """R², the part of the variance that the line explains."""
     beyond: Float[Array, ""]
-    """``Σ_{s >= L} ‖g_s‖`` as the line continues, relative to ``Σ_{s < L} ‖g_s‖``; inf if it does not fall."""
+    """``Σ_{s >= L} ‖g_s‖`` as the line continues, relative to ``Σ_{s < L} ‖g_s‖``; or inf."""
 
     @property
     def geometric(self) -> Bool[Array, ""]:
         """Whether the line falls by more than twice its error and explains half of the variance."""
-        return (self.log_rate + 2 * self.standard_error < 0) & (self.quality > 0.5)
+        return jnp.asarray((self.log_rate + 2 * self.standard_error < 0) & (self.quality > 0.5))
 
     @property
     def smallest_keep(self) -> Float[Array, ""]:
@@ -40,13 +40,15 @@ class GeometricDecay(NamedTuple):
         return jnp.minimum(jnp.exp(2 * self.log_rate), 1)
 
 
-def geometric_decay(norm: Float[Array, " L"]) -> GeometricDecay:
-    """Fit ``‖g_s‖ ≈ C·e^(log_rate·s)`` to the later half of a lag profile.
+def geometric_decay(norm: Float[Array, " L"], reach: Float[Array, " L"] | None = None) -> GeometricDecay:
+    """Fit ``‖g_s‖ ≈ reach_s·C·e^(log_rate·s)`` to the later half of a lag profile.
 
     Parameters
     ----------
     norm : ‖g_s‖ of the lags 0..L-1, such as ``LagProfile.norm``. Lags behind the last one that is above
         100 eps of the largest are not read.
+    reach : such as ``LagProfile.reach``: a sequence of T steps has only T - s terms of lag s, which is no
+        decay. By default 1.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def geometric_decay(norm: Float[Array, " L"]) -> GeometricDecay:
     def mean(values):
         return jnp.sum(jnp.where(used, values, 0)) / count
 
-    log_norm = jnp.log(jnp.where(used, norm, 1))
+    log_norm = jnp.log(jnp.where(used, norm if reach is None else norm / reach, 1))
     x, y = lag - mean(lag), log_norm - mean(log_norm)
     rate = mean(x * y) / mean(x * x)
     left = mean((y - rate * x) ** 2)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax import lax
+from jaxtyping import Array, Float, PyTree
 
 from jaxrnn import _checks
 from jaxrnn._pytree import ravel
 from jaxrnn.types import Batch, Estimator, Key, Params, State
 
-__all__ = ["Fidelity", "fidelity", "fidelity_of"]
+__all__ = ["Fidelity", "Measures", "fidelity", "measure"]
 
 
-class Fidelity(NamedTuple):
-    """An estimator against the exact gradient g, at one set of parameters and one batch."""
+class Measures(NamedTuple):
+    """Estimates ĝ of a gradient g, in five numbers."""
 
     bias: Float[Array, ""]
-    """‖E[ĝ] - g‖ / ‖g‖, over the draws; the relative error of a deterministic estimator."""
+    """‖E[ĝ] - E[g]‖ / ‖E[g]‖; the relative error of a deterministic estimator on one batch."""
     cosine: Float[Array, ""]
     """Mean cosine of the angle between ĝ and g."""
     norm_ratio: Float[Array, ""]
@@ -27,42 +30,61 @@ class Fidelity(NamedTuple):
     sign_agreement: Float[Array, ""]
     """Mean fraction of the entries whose sign is g's."""
     variance: Float[Array, ""]
-    """E‖ĝ - E[ĝ]‖² / ‖g‖², over the draws."""
+    """E‖ĝ - E[ĝ]‖² / ‖E[g]‖², over draws and cuts of one batch."""
+
+
+class Fidelity(NamedTuple):
+    """An estimator against the exact gradient, at one set of parameters."""
+
+    all: Measures
+    """Over all parameters."""
+    standard_error: Measures
+    """Of `all`, by leaving out one batch after another, or one draw after another if there is one batch only;
+    NaN if there is one of both. Where the bias is not above it, none was found."""
+    by_leaf: PyTree
+    """`Measures` in the place of every leaf of the parameters."""
 
 
 def fidelity(
     estimator: Estimator,
     exact: Estimator,
     params: Params,
-    batch: Batch,
+    batches: Batch | Sequence[Batch],
     key: Key,
     *,
     h_0: State | None = None,
     draws: int = 1,
+    cuts: Sequence[Sequence[int]] = ((),),
 ) -> Fidelity:
-    """Compare an estimator with the exact gradient on one batch.
+    """Compare an estimator with the exact gradient, over batches, draws and places to cut a stream.
 
     Parameters
     ----------
     estimator, exact : Estimators of the same network, such as ``chunked(...)`` and ``full(...)``.
-    params, batch : where to compare.
+    params, batches : where to compare; one batch or several of the same shape.
     key : split into one key a draw.
     h_0 : states [B, ...] that both start from; not needed if both were built with `init_state`.
     draws : how many keys to average over; 1 is enough for a deterministic estimator.
+    cuts : ways to hand a batch to the estimator piece by piece, with its carry, each the steps after which it
+        is cut; the gradients of the pieces are added up. By default whole. A single whole batch hides how an
+        estimator treats borders: ``cuts=[(p,) for p in range(1, K)]`` takes chunks of K steps in all their
+        phases, and ``cuts=[(20, 40, 60, 80)]`` shows what a carry is worth.
 
     Returns
     -------
     Fidelity
-        All fields relative to ‖g‖; NaN where g is exactly 0.
+        Relative to ‖g‖; NaN where g is exactly 0.
 
     Raises
     ------
     ValueError
-        If draws < 1.
+        If draws < 1, a cut is not within the batch, or there are cuts without h_0.
 
     Notes
     -----
-    Time and memory: `draws` estimates at once, and one exact gradient.
+    Time and memory: draws·cuts estimates of a batch at once, and one exact gradient; batches one by one.
+    Standard errors are of the measures as they are, the bias' upward tilt included: noise alone gives a bias
+    of about ``sqrt(variance / draws)``.
 
     Example
     -------
@@ -73,35 +95,116 @@ def fidelity(
     >>> estimator = chunked(running_sum, squared_error, window=1)
     >>> exact = full(running_sum, squared_error)
     >>> key = jax.random.key(0)
-    >>> fidelity(estimator, exact, jnp.array(1.0), batch, key, h_0=jnp.zeros((1, 1))).norm_ratio
+    >>> fidelity(estimator, exact, jnp.array(1.0), batch, key, h_0=jnp.zeros((1, 1))).all.norm_ratio
     Array(0.6, dtype=float32)
     """
     draws = _checks.at_least("gradients.fidelity", "draws", draws, 1)
+    batches = [batches] if isinstance(batches, Batch) else list(batches)
+    if not batches:
+        raise ValueError("gradients.fidelity: batches is empty; give at least one Batch.")
+    _, T = _checks.batch_shape("gradients.fidelity", batches[0])
+    spans = [_spans(cut, T) for cut in cuts]
+    if h_0 is None and any(len(span) > 1 for span in spans):
+        raise ValueError(
+            "gradients.fidelity: cuts need a stream; give h_0 and estimators without init_state, which would "
+            "start every piece afresh."
+        )
 
-    def gradient(estimator, key):
-        estimate, _ = estimator.estimate(params, estimator.init(params, h_0), batch, key)
-        return ravel(estimate.grads)
+    def gradient(estimator, batch, key, span):
+        carry, total = estimator.init(params, h_0), jax.tree.map(jnp.zeros_like, params)
+        for i, piece in enumerate(_pieces(batch, span)):
+            estimate, carry = estimator.estimate(params, carry, piece, jax.random.fold_in(key, i))
+            total = jax.tree.map(jnp.add, total, estimate.grads)
+        return ravel(total)
 
-    estimates = jax.vmap(lambda key: gradient(estimator, key))(jax.random.split(key, draws))
-    return fidelity_of(estimates, gradient(exact, key))
+    def of_batch(args):
+        batch, keys = args
+        estimates = [
+            jax.vmap(lambda key, span=span: gradient(estimator, batch, key, span))(keys) for span in spans
+        ]
+        return jnp.concatenate(estimates), gradient(exact, batch, keys[0], [(0, T)])
+
+    params = jax.tree.map(jnp.asarray, params)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+    estimates, g = lax.map(of_batch, (stacked, jax.random.split(key, (len(batches), draws))))
+    return Fidelity(
+        all=measure(estimates, g),
+        standard_error=_jackknife(estimates, g),
+        by_leaf=_by_leaf(params, estimates, g),
+    )
 
 
-def fidelity_of(estimates: Float[Array, "draws P"], g: Float[Array, " P"]) -> Fidelity:
-    """The Fidelity of raveled gradient estimates against the raveled exact gradient g.
+def measure(
+    estimates: Float[Array, "batches draws P"],
+    g: Float[Array, "batches P"],
+    weights: Float[Array, "batches draws"] | None = None,
+) -> Measures:
+    """The Measures of raveled gradient estimates against the raveled exact gradients.
 
-    >>> fidelity_of(jnp.array([[1.0, 0.0]]), jnp.array([1.0, 1.0])).cosine  # 1/√2
+    >>> measure(jnp.array([[[1.0, 0.0]]]), jnp.array([[1.0, 1.0]])).cosine  # 1/√2
     Array(0.70710677, dtype=float32)
     """
+    if weights is None:
+        weights = jnp.ones_like(estimates[..., 0])
+    weights = weights / jnp.sum(weights)
     # Dividing by the largest entry first: the square of an exploding gradient overflows.
     scale = jnp.maximum(jnp.max(jnp.abs(g)), jnp.max(jnp.abs(estimates)))
     estimates, g = estimates / scale, g / scale
-    norm = jnp.linalg.norm(g)
-    lengths = jnp.linalg.norm(estimates, axis=1)
-    mean = jnp.mean(estimates, axis=0)
-    return Fidelity(
-        bias=jnp.linalg.norm(mean - g) / norm,
-        cosine=jnp.mean((estimates / lengths[:, None]) @ (g / norm)),
-        norm_ratio=jnp.mean(lengths) / norm,
-        sign_agreement=jnp.mean(jnp.sign(estimates) == jnp.sign(g)[None]),
-        variance=jnp.mean(jnp.sum((estimates - mean[None]) ** 2, axis=1)) / norm**2,
+    lengths, norms = jnp.linalg.norm(estimates, axis=2), jnp.linalg.norm(g, axis=1)[:, None]
+    size = jnp.linalg.norm(jnp.einsum("nd,np->p", weights, g))
+    deviation = estimates - jnp.mean(estimates, axis=1, keepdims=True)
+    draws = estimates.shape[1]
+    spread = jnp.sum(deviation**2, axis=2) * (draws / max(draws - 1, 1))
+
+    same_sign = jnp.sign(estimates) == jnp.sign(g)[:, None]
+
+    def mean(values):
+        return jnp.sum(weights * values)
+
+    return Measures(
+        bias=jnp.linalg.norm(jnp.einsum("nd,ndp->p", weights, estimates - g[:, None])) / size,
+        cosine=mean(jnp.einsum("ndp,np->nd", estimates, g) / (lengths * norms)),
+        norm_ratio=mean(lengths / norms),
+        sign_agreement=mean(jnp.mean(same_sign.astype(g.dtype), axis=2)),
+        variance=mean(spread) / size**2,
     )
+
+
+def _jackknife(estimates, g):
+    """The standard error of every measure, from the measures without one batch or draw at a time."""
+    n_batches, draws, _ = estimates.shape
+    units = n_batches if n_batches > 1 else draws
+    without = 1 - jnp.eye(units, dtype=g.dtype)
+    shape = (units, n_batches, 1) if n_batches > 1 else (units, 1, draws)
+    weights = jnp.broadcast_to(without.reshape(shape), (units, n_batches, draws))
+    found = lax.map(lambda w: measure(estimates, g, w), weights)
+    factor = (units - 1) ** 0.5 if units > 1 else jnp.nan
+    return jax.tree.map(lambda values: factor * jnp.std(values), found)
+
+
+def _by_leaf(params, estimates, g):
+    leaves, structure = jax.tree.flatten(params)
+    ends = list(accumulate(leaf.size for leaf in leaves))
+    spans = zip([0, *ends[:-1]], ends, strict=True)
+    return jax.tree.unflatten(structure, [measure(estimates[..., a:b], g[..., a:b]) for a, b in spans])
+
+
+def _spans(cut, T):
+    """(first, end) of every piece of T steps that are cut after these."""
+    steps = [_checks.at_least("gradients.fidelity", "cuts", step, 1) for step in cut]
+    ends = [*steps, T]
+    if any(a >= b for a, b in pairwise(ends)):
+        raise ValueError(
+            f"gradients.fidelity: cuts holds {tuple(cut)}; expected rising steps from 1 to T - 1 = {T - 1}."
+        )
+    return list(zip([0, *steps], ends, strict=True))
+
+
+def _pieces(batch, spans):
+    """The batch in pieces, each with its weights of the whole."""
+    if len(spans) == 1:
+        return [batch]
+    if batch.weights is None:
+        B, T = _checks.batch_shape("gradients.fidelity", batch)
+        batch = batch._replace(weights=jnp.full((B, T), 1.0 / T))
+    return [jax.tree.map(lambda leaf, s=slice(*span): leaf[:, s], batch) for span in spans]

@@ -28,6 +28,8 @@ class LagProfile(NamedTuple):
     """‖g_s‖ over all leaves."""
     leaf_norm: Params
     """[L] a leaf: ‖g_s‖ of that leaf."""
+    reach: Float[Array, " L"]
+    """The share of the losses' weights at steps t > s; only these have terms of lag s."""
     share: Float[Array, " L"]
     """⟨g_s, g⟩ / ‖g‖²: how much of the gradient a lag makes up. Sums to 1 over all T lags."""
     sliding_error: Float[Array, " L"]
@@ -107,4 +109,6 @@ def lag_profile(
     )
     first = describe(adjoints.lag_0)
     norm, leaf_norm, share = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b[:-1]]), first, later)
-    return LagProfile(adjoints.loss, gradient, norm, leaf_norm, share, sliding_error, chunked_error)
+    return LagProfile(
+        adjoints.loss, gradient, norm, leaf_norm, adjoints.reach[:L], share, sliding_error, chunked_error
+    )

@@ -25,6 +25,8 @@ class Adjoints(NamedTuple):
 
     loss: Float[Array, ""]
     h_T: State
+    reach: Float[Array, " T"]
+    """The share of the losses' weights at steps t > s, for s = 0..T-1: those that have terms of lag s."""
     lag_0: Params
     """``Σ_t ∂⁺ℓ_t/∂w``, with h_{t-1} held fixed: the terms t = k, and all of a readout's gradient."""
     lag_1: State
@@ -87,12 +89,14 @@ def adjoints_by_lag(
 
         return jax.vmap(pull_one)(h_tm1s, segment.xs, from_next(adjoint))
 
+    mass = jnp.sum(jnp.abs(segment.weights), axis=1)
     loss, (lag_0, lag_1) = jax.value_and_grad(losses, argnums=(0, 1))(params, h_tm1s, segment)
     _, pull_state = jax.vjp(lambda h_tm1s: next_states(params, h_tm1s, segment.xs), h_tm1s)
     _, pull_params = jax.vjp(lambda params: next_states(params, h_tm1s, segment.xs), params)
     return Adjoints(
         loss=loss,
         h_T=jax.tree.map(lambda leaf: leaf[-1], trajectory.hs),
+        reach=(lax.cumsum(mass, reverse=True) / jnp.sum(mass)).astype(loss.dtype),
         lag_0=lag_0,
         lag_1=lag_1,
         every_lag=every_lag,

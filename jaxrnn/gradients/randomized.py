@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxrnn.gradients.full import segment_gradients
 from jaxrnn.gradients.loss import time_major
 from jaxrnn.gradients.start import InitState, start
 from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 
-__all__ = ["randomized", "segment_gradients_cut"]
+__all__ = ["artbp", "randomized", "segment_gradients_cut"]
 
 
 def randomized(
@@ -57,8 +58,8 @@ def randomized(
 
     Reference
     ---------
-    Tallec & Ollivier, Unbiasing truncated backpropagation through time, 2017 (ARTBP; there a cut of all
-    later losses at once, as here, is drawn with probability c_t = 1 - π_t).
+    Tallec & Ollivier, Unbiasing truncated backpropagation through time, 2017; for the schedule used there see
+    `artbp`.
 
     Example
     -------
@@ -71,24 +72,92 @@ def randomized(
     >>> jax.vmap(one)(jax.random.split(jax.random.key(0), 4))  # 0.5 + (1 + ξ_2); the exact one is 2.5
     Array([3.5, 3.5, 1.5, 1.5], dtype=float32, weak_type=True)
     """
-    starts = start("gradients.randomized", init_state)
-    pi = np.asarray(keep, dtype=float)
+    function, pi = "gradients.randomized", np.asarray(keep, dtype=float)
     if pi.ndim > 1 or not np.all((pi > 0) & (pi <= 1)):
+        raise ValueError(f"{function}: keep is {keep}; expected a probability 0 < keep <= 1, or one a step.")
+
+    def draw(key, T, B, dtype):
+        if pi.ndim and len(pi) != T:
+            raise ValueError(
+                f"{function}: keep has {len(pi)} entries; the batch has T = {T} steps. Give one "
+                "probability for each step, or a single one."
+            )
+        probability = jnp.broadcast_to(jnp.asarray(pi, dtype)[..., None], (T, B))
+        return jnp.where(jax.random.bernoulli(key, probability), 1 / probability, 0)
+
+    return _estimator(function, step, step_loss, draw, recursive, init_state)
+
+
+def artbp(
+    step: StepFn,
+    step_loss: StepLoss,
+    *,
+    mean_length: float,
+    alpha: float = 6.0,
+    init_state: InitState | None = None,
+) -> Estimator:
+    """Anticipated reweighted truncated backpropagation: chunks of random lengths, and unbiased (E19).
+
+    `randomized` whose π depends on δ, the steps since the last cut: ``1 - π = (α-1) / ((α-2)·l_0 + δ)``. A
+    chunk is about l_0 steps long on average, and its length has a power law's tail, ``P(length > δ) ~
+    δ^-(α-1)``, so that now and then the gradient reaches far back.
+
+    Parameters
+    ----------
+    step, step_loss : of one sequence and one step.
+    mean_length : l_0 > 1.
+    alpha : α > 2; the smaller, the more of the longest and the shortest chunks.
+    init_state : where sequences start, as for `full`.
+
+    Returns
+    -------
+    Estimator
+        With the carry of `full`, unbiased for it; δ starts anew with every batch.
+
+    Raises
+    ------
+    ValueError
+        If mean_length <= 1 or alpha <= 2.
+
+    Notes
+    -----
+    Time and memory as `randomized`. Every sequence has cuts of its own.
+
+    Reference
+    ---------
+    Tallec & Ollivier, Unbiasing truncated backpropagation through time, 2017.
+    """
+    if not (mean_length > 1 and alpha > 2):
         raise ValueError(
-            f"gradients.randomized: keep is {keep}; expected a probability 0 < keep <= 1, or one a step."
+            f"gradients.artbp: mean_length is {mean_length} and alpha {alpha}; expected mean_length > 1 and "
+            "alpha > 2."
         )
+
+    def draw(key, T, B, dtype):
+        return _factors(jax.random.uniform(key, (T, B), dtype), mean_length, alpha)
+
+    return _estimator("gradients.artbp", step, step_loss, draw, True, init_state)
+
+
+def _factors(uniform, mean_length, alpha):
+    """ξ [T, B] of ARTBP from numbers in [0, 1), [T, B]: a small one cuts."""
+
+    def of_step(since_cut, u):
+        cut = (alpha - 1) / ((alpha - 2) * mean_length + since_cut)
+        xi = jnp.where(u < cut, 0, 1 / (1 - cut))
+        return jnp.where(u < cut, 1, since_cut + 1), xi
+
+    return lax.scan(of_step, jnp.ones_like(uniform[0]), uniform)[1]
+
+
+def _estimator(function, step, step_loss, draw, recursive, init_state):
+    """Full BPTT with factors ``draw(key, T, B, dtype)`` [T, B] on the gradient between two steps."""
+    starts = start(function, init_state)
 
     def estimate(params, carry, batch, key):
         h_0, add_h_0 = starts.begin(params, carry, batch)
-        segment = time_major("gradients.randomized", h_0, batch)
-        T, B = segment.weights.shape
-        if pi.ndim and len(pi) != T:
-            raise ValueError(
-                f"gradients.randomized: keep has {len(pi)} entries; the batch has T = {T} steps. Give one "
-                "probability for each step, or a single one."
-            )
-        probability = jnp.broadcast_to(jnp.asarray(pi, segment.weights.dtype)[..., None], (T, B))
-        xi = jnp.where(jax.random.bernoulli(key, probability), 1 / probability, 0)
+        segment = time_major(function, h_0, batch)
+        xi = draw(key, *segment.weights.shape, segment.weights.dtype)
         loss, h_T, grads, h_0_cotangent = segment_gradients_cut(
             step, step_loss, params, h_0, segment, xi, recursive
         )

@@ -15,7 +15,7 @@ __all__ = ["csv_table", "page", "text_tables"]
 
 _WINDOW_COLUMNS = {
     "cell": "cell",
-    "window": "window K",
+    "estimator": "window K",
     "final_loss": "training loss",
     "held_out_loss": "held-out loss",
     "held_out_spread": "± over seeds",
@@ -133,7 +133,7 @@ def _summary(study):
             sentences.append(f"99 % of the gradient's norm lies within lag {study.diagnosis.horizon}.")
     if study.comparison and len(study.comparison.labels) > 1:
         *truncated, exact = study.comparison.rows()
-        windows = ", ".join(row["window"] for row in truncated)
+        windows = ", ".join(row["estimator"] for row in truncated)
         changes = ", ".join(f"{row['held_out_loss'] - exact['held_out_loss']:+.3f}" for row in truncated)
         sentences.append(
             f"Against full BPTT, chunks of {windows} steps change the held-out loss by {changes}."

@@ -41,7 +41,7 @@ class Study(NamedTuple):
 
     def rows(self) -> list[dict[str, float | str]]:
         """Rows of the table, one a window; the diagnosis stands in that of full BPTT."""
-        rows = self.comparison.rows() if self.comparison else [{"window": "full"}]
+        rows = self.comparison.rows() if self.comparison else [{"estimator": "full"}]
         if self.diagnosis:
             rows[-1] |= _diagnosis_columns(self.diagnosis)
         return [{"cell": self.cell} | row for row in rows]

@@ -71,6 +71,14 @@ def test_few_lags_are_the_first_of_all_and_a_single_step_has_one():
     assert {leaf.dtype for leaf in jax.tree.leaves(one)} == {jnp.dtype(jnp.float32)}
 
 
+def test_reach_is_the_weight_of_the_losses_that_have_terms_of_a_lag():
+    cell, d = CELLS["elman_tanh"]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    np.testing.assert_allclose(profile_of(cell, params, h_0, batch).reach, 1 - np.arange(T) / T)
+    last = batch._replace(weights=jnp.zeros((B, T)).at[:, -1].set(2))
+    np.testing.assert_array_equal(profile_of(cell, params, h_0, last).reach, np.ones(T))
+
+
 def test_errors_far_below_rounding_are_right():
     """h_t = h_{t-1}/10 + w x_t, loss at the end: a window of K loses 10^-K of the gradient."""
     weights = jnp.zeros((1, 30), jnp.float32).at[0, -1].set(1)
@@ -104,6 +112,10 @@ def test_decay_finds_rate_error_and_what_lies_beyond():
     np.testing.assert_allclose(exact.beyond, 0.8**40 / (1 - 0.8**40), rtol=1e-8)
     np.testing.assert_allclose(exact.smallest_keep, 0.64, rtol=1e-10)
     assert exact.geometric and exact.quality > 1 - 1e-12
+    short = 1 - lags / 40
+    np.testing.assert_allclose(
+        geometric_decay(jnp.asarray(short * 0.8**lags), jnp.asarray(short)).log_rate, np.log(0.8), rtol=1e-10
+    )
     # 400 noisy profiles: the standard error is that of the rate.
     noise = np.random.default_rng(0).normal(size=(400, 40)) * 0.3
     many = jax.vmap(geometric_decay)(jnp.asarray(0.95**lags * np.exp(noise)))

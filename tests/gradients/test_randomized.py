@@ -10,9 +10,9 @@ from cases import CELLS, ESTIMATORS, assert_close, estimate, make_batch
 from jax.flatten_util import ravel_pytree
 
 from jaxrnn import Batch
-from jaxrnn.gradients import forward, randomized
+from jaxrnn.gradients import artbp, forward, randomized
 from jaxrnn.gradients.loss import time_major
-from jaxrnn.gradients.randomized import segment_gradients_cut
+from jaxrnn.gradients.randomized import _factors, segment_gradients_cut
 from jaxrnn.losses import squared_error
 
 CELL, D = CELLS["lstm_dense"]
@@ -41,6 +41,41 @@ def test_the_mean_over_all_cuts_is_the_full_gradient(recursive):
     assert_close(mean, exact.grads, 450)  # 1e-13
     # All flow but the first step's, into the constant h_0: nothing is cut.
     assert_close(gradient(jnp.ones((T, 1))), exact.grads)
+
+
+def test_the_mean_over_all_chunkings_of_artbp_is_the_full_gradient():
+    T, length, alpha = 5, 3.0, 4.0
+    params, h_0, batch = make_batch(CELL, D, 1, T)
+    segment = time_major("test", h_0, batch)
+    cuts = np.array(list(itertools.product((0, 1), repeat=T)))
+    probability = np.ones(len(cuts))
+    for row, cut in enumerate(cuts):
+        since = 1
+        for c in cut:
+            of_cut = (alpha - 1) / ((alpha - 2) * length + since)
+            probability[row] *= of_cut if c else 1 - of_cut
+            since = 1 if c else since + 1
+
+    @jax.jit
+    @jax.vmap
+    def gradient(uniform):
+        xi = _factors(uniform[:, None], length, alpha)
+        return segment_gradients_cut(CELL.step, squared_error, params, h_0, segment, xi, True)[2]
+
+    every = gradient(jnp.asarray(np.where(cuts, 0.0, 1 - 1e-9)))
+    mean = jax.tree.map(lambda leaf: jnp.tensordot(jnp.asarray(probability), leaf, axes=1), every)
+    np.testing.assert_allclose(probability.sum(), 1)
+    assert_close(mean, estimate(ESTIMATORS["full"], CELL, params, h_0, batch)[0].grads, 450)  # 1e-13
+
+
+def test_chunks_of_artbp_have_the_mean_length_and_now_and_then_a_long_one():
+    xi = np.asarray(_factors(jax.random.uniform(jax.random.key(0), (20000, 1)), 10.0, 4.0))[:, 0]
+    lengths = np.diff(np.flatnonzero(xi == 0))
+    np.testing.assert_allclose(np.mean(lengths), 10, rtol=0.1)
+    assert np.max(lengths) > 80  # a geometric law of this mean: below 80 with 93 %
+    for options in ({"mean_length": 1.0}, {"mean_length": 5.0, "alpha": 2.0}):
+        with pytest.raises(ValueError, match=r"gradients\.artbp: mean_length is"):
+            artbp(CELL.step, squared_error, **options)
 
 
 def test_a_cut_ends_every_later_loss_if_recursive_and_only_its_own_if_not():

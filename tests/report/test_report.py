@@ -109,7 +109,7 @@ def test_a_network_without_one_finite_number_is_drawn_all_the_same():
 
 def test_csv_holds_every_number_in_full():
     rows = list(csv.DictReader(io.StringIO(csv_table(STUDIES))))
-    assert [(row["cell"], row["window"]) for row in rows] == [
+    assert [(row["cell"], row["estimator"]) for row in rows] == [
         ("elman", "1"), ("elman", "full"), ("lstm", "1"), ("lstm", "full")
     ]  # fmt: skip
     for row, study in zip(rows[1::2], STUDIES, strict=True):
