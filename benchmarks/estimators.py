@@ -23,12 +23,17 @@ def _of_size(n):
     batch = jr.Batch(jax.random.normal(key_x, (B, T, D)), jax.random.normal(key_y, (B, T, D)))
     arguments = (params, cell.initial_states(params, B), batch)
     gradients, loss = jr.gradients, jr.losses.squared_error
+    trajectory = jr.unroll(cell.step, params, cell.init_state(params), batch.xs[0, :4])
+    pattern = gradients.influence_pattern(cell.step, params, trajectory)
     estimators = {
         "full": gradients.full(cell.step, loss),
         f"chunked, K = {K}": gradients.chunked(cell.step, loss, window=K),
+        f"chunked, K = {K}, every 2": gradients.chunked(cell.step, loss, window=K, every=2),
         f"sliding, K = {K}": gradients.sliding(cell.step, loss, window=K),
         "randomized, π = 0.9": gradients.randomized(cell.step, loss, keep=0.9),
+        "adaptive, 10 %, at most 25": gradients.adaptive(cell.step, loss, tolerance=0.1, max_window=25),
         "rtrl": gradients.rtrl(cell.step, loss),
+        "snap 1": gradients.snap(cell.step, loss, pattern=pattern),
         "uoro": gradients.uoro(cell.step, loss),
         "forward, 1 direction": gradients.forward(cell.step, loss),
     }

@@ -93,7 +93,7 @@ def suggest_window(
     -------
     >>> from jaxrnn import cells, tasks
     >>> task = tasks.linear_process(length=40)
-    >>> cell = cells.stack(cells.elman(1, 4, activation="linear"), cells.dense(4, 1))
+    >>> cell = cells.stack(cells.gru(1, 4), cells.dense(4, 1))
     >>> batches = [task.sample(k) for k in jax.random.split(jax.random.key(0), 4)]
     >>> advice = suggest_window(cell, cell.init(jax.random.key(1)), batches, task.step_loss)
     >>> 1 < advice.window < 40

@@ -13,6 +13,7 @@ from jaxrnn.gradients.loss import loss
 from jaxrnn.gradients.randomized import artbp, randomized
 from jaxrnn.gradients.rtrl import rtrl
 from jaxrnn.gradients.snap import InfluencePattern, influence_pattern, snap
+from jaxrnn.gradients.start import restart
 from jaxrnn.gradients.truncated import chunked, sliding
 from jaxrnn.gradients.uoro import uoro
 
@@ -39,6 +40,7 @@ __all__ = [
     "lag_profile",
     "loss",
     "randomized",
+    "restart",
     "rtrl",
     "sliding",
     "snap",

@@ -8,11 +8,12 @@ from typing import NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Bool
 
 from jaxrnn import _checks
-from jaxrnn.types import Batch, Carry, Params, State
+from jaxrnn.types import Batch, Carry, Estimator, Params, State
 
-__all__ = ["InitState", "Start", "start"]
+__all__ = ["InitState", "Start", "restart", "start"]
 
 InitState: TypeAlias = Callable[[Params], State]
 
@@ -31,6 +32,45 @@ class Start(NamedTuple):
 def start(function: str, init_state: InitState | None) -> Start:
     """A stream, whose states are the carry, or a fresh start at `init_state(params)`, without a carry."""
     return _stream(function) if init_state is None else _fresh(function, init_state)
+
+
+def restart(
+    estimator: Estimator, params: Params, carry: Carry, h_0: State, ended: Bool[Array, " B"]
+) -> Carry:
+    """The carry of a stream in which some sequences begin anew, between two batches.
+
+    Parameters
+    ----------
+    estimator : of a stream, built without init_state.
+    params, carry : as for its ``estimate``.
+    h_0 : states [B, ...] to begin at; those of the sequences that go on are not read.
+    ended : [B], True for the sequences that begin anew: their states, and what is known of dh/dw.
+
+    Returns
+    -------
+    Carry
+        What does not belong to single sequences, such as the window of `adaptive`, stays.
+
+    Notes
+    -----
+    For a sequence that ends within a batch let the step do it, which every estimator respects: hand it
+    ``(x_t, new)`` and start from ``jnp.where(new, h_0, h_tm1)``.
+
+    Example
+    -------
+    >>> from jaxrnn.gradients import full
+    >>> from jaxrnn.losses import squared_error
+    >>> estimator = full(lambda w, h, x: (h + w * x, h), squared_error)
+    >>> restart(estimator, 1.0, jnp.array([3.0, 4.0]), jnp.zeros(2), jnp.array([True, False]))
+    Array([0., 4.], dtype=float32)
+    """
+
+    def choose(new, old):
+        if not jnp.ndim(old):
+            return old
+        return jnp.where(ended.reshape(-1, *[1] * (jnp.ndim(old) - 1)), new, old)
+
+    return jax.tree.map(choose, estimator.init(params, h_0), carry)
 
 
 def _stream(function):

@@ -9,6 +9,7 @@ from cases import CELLS, DETERMINISTIC, EPS_12, ESTIMATORS, FEW, assert_close, c
 from oracles import brute_force_h_0_terms, brute_force_terms, loop_gradient, row
 
 from jaxrnn import Batch
+from jaxrnn.gradients import restart
 from jaxrnn.losses import squared_error
 
 B, T = 2, 5
@@ -141,6 +142,22 @@ def test_two_batches_with_a_carried_state_are_one_long_chunked_run(K):
     first, carry = estimate(ESTIMATORS["chunked_3"], cell, params, h_0, halves[0], window=K)
     second, carry = estimate(ESTIMATORS["chunked_3"], cell, params, carry, halves[1], window=K)
     assert_close((add(first, second), carry), (long, h_T), EPS_12)
+
+
+@every_deterministic
+def test_a_sequence_that_begins_anew_forgets_what_was_and_the_others_do_not(kind):
+    cell, d = CELLS["lstm_dense"]
+    params, h_0, batch = make_batch(cell, d, 2, T)
+    estimator = ESTIMATORS[kind](cell.step, squared_error)
+    run = jax.jit(estimator.estimate)
+    fresh = estimator.init(params, h_0)
+    _, carry = run(params, fresh, batch, None)
+    carry = restart(estimator, params, carry, h_0, jnp.asarray([True, False]))
+    first, second = (jax.tree.map(lambda leaf, s=s: leaf[s], batch) for s in (slice(1), slice(1, 2)))
+    known = run(params, estimator.init(params, row(h_0, slice(1))), first, None)[0]
+    gone_on = run(params, row(carry, slice(1, 2)), second, None)[0]
+    both = run(params, carry, batch, None)[0]
+    assert_close(both, jax.tree.map(lambda a, b: (a + b) / 2, known, gone_on), EPS_12)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ESTIMATORS if kind != "forward"])  # all noise there

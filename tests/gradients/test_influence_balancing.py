@@ -1,13 +1,17 @@
 """A truncated gradient with the wrong sign: the influence-balancing chain with its known numbers."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxrnn import Batch
-from jaxrnn.gradients import chunked, full, rtrl, sliding
+from jaxrnn.gradients import artbp, chunked, full, randomized, rtrl, sliding, uoro
 from jaxrnn.tasks import influence_balancing
+from jaxrnn.training import train
 
 N, T = 23, 120
 CELL = influence_balancing().cell
@@ -44,3 +48,36 @@ def test_the_truncated_derivative_has_the_wrong_sign_up_to_window_forty(window, 
     assert abs(got - known) < 5e-4 if window != 20 else abs(got - known) < 5e-3
     if T % window == 0:
         np.testing.assert_allclose(derivative(chunked, window=window), got, rtol=1e-12)
+
+
+def trained(constructor):
+    """θ after a stream of 200,000 steps in batches of 200, by gradient descent, from two seeds."""
+    task = influence_balancing(length=200)
+    estimator = constructor(task.cell.step, task.step_loss)
+    options = {"steps": 1000, "key": jax.random.key(0), "seeds": 2, "stream": True, "progress": False}
+    return np.asarray(train(task.cell, estimator, optax.sgd(1e-3), task.sample, **options).params)
+
+
+@pytest.mark.parametrize("window", [1, 10, 20, 30, 40])
+def test_training_runs_away_with_every_window_up_to_forty(window):
+    assert np.all(trained(partial(sliding, window=window)) > 10)
+
+
+@pytest.mark.parametrize(
+    "constructor",
+    [
+        partial(sliding, window=100),
+        rtrl,
+        uoro,
+        partial(randomized, keep=0.9),
+        partial(artbp, mean_length=20.0),
+    ],
+    ids=["window of 100", "rtrl", "uoro", "randomized", "artbp"],
+)
+def test_training_finds_the_balance_with_a_long_window_and_without_bias(constructor):
+    np.testing.assert_allclose(trained(constructor), -1 / 6, atol=2e-3)
+
+
+def test_chunks_of_a_hundred_steps_run_away_where_a_sliding_window_does_not():
+    """Their losses reach back 1 to 100 steps, and the short reaches push harder the wrong way."""
+    assert np.all(trained(partial(chunked, window=100)) > 10)

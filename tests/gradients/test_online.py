@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CELLS, EPS_12, ESTIMATORS, FEW, assert_close, estimate, make_batch
+from cases import CELLS, EPS_12, ESTIMATORS, assert_close, estimate, make_batch
 
 from jaxrnn.gradients.loss import time_major
 from jaxrnn.gradients.online import online_gradients
@@ -40,7 +40,7 @@ def test_rtrl_is_the_full_gradient(name):
         assert_close(got, exact, EPS_12)
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", CELLS)
 def test_rtrl_over_the_borders_of_batches_is_the_full_gradient_of_the_stream(name):
     cell, d = CELLS[name]
     params, h_0, batch = make_batch(cell, d, B, 9, weights=jnp.ones((B, 9)))

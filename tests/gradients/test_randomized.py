@@ -135,6 +135,27 @@ def test_a_forward_gradient_is_the_projection_on_its_signs(start):
     assert_close(g @ found, slope**2, 200)
 
 
+def test_the_mean_over_all_directions_is_the_full_gradient():
+    """h = tanh(a h + b x) + c: three parameters have 8 patterns of signs, all of which 100 keys draw."""
+
+    def step(params, h, x):
+        h = jnp.tanh(params["a"] * h + params["b"] * x) + params["c"]
+        return h, h
+
+    params = {"a": jnp.asarray(0.7), "b": jnp.asarray(-0.4), "c": jnp.asarray(0.2)}
+    xs = jax.random.normal(jax.random.key(0), (2, 6, 1))
+    batch, h_0 = Batch(xs, jnp.ones((2, 6, 1))), jnp.zeros((2, 1))
+    run = jax.jit(
+        jax.vmap(lambda key: forward(step, squared_error).estimate(params, h_0, batch, key)[0].grads)
+    )
+    every = np.stack(list(run(jax.random.split(jax.random.key(0), 100)).values()), axis=1)
+    _, first_of_pattern = np.unique(np.round(every, 12), axis=0, return_index=True)
+    # v and -v give the same estimate, so that 8 patterns are 4 estimates, each twice.
+    assert len(first_of_pattern) == 4
+    exact = ESTIMATORS["full"](step, squared_error).estimate(params, h_0, batch, None)[0].grads
+    assert_close(every[first_of_pattern].mean(axis=0), np.stack(list(exact.values())), 450)  # 1e-13
+
+
 def test_more_directions_are_the_mean_of_independent_ones():
     cell, d = CELLS["elman_tanh"]
     params, h_0, batch = make_batch(cell, d, 2, 5)
