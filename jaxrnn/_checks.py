@@ -23,6 +23,7 @@ __all__ = [
     "leading_axis",
     "pair",
     "parameters",
+    "same_batches",
     "shape",
     "states_of_batch",
     "step_keeps_state",
@@ -218,6 +219,18 @@ def batch_shape(function: str, batch) -> tuple[int, int]:
             f"{function}: the batch is empty, [B, T] = [{size}, {length}]; expected at least [1, 1]."
         )
     return size, length
+
+
+def same_batches(function: str, batches) -> tuple[int, int]:
+    """(B, T) of batches that have one structure, shape and dtype."""
+    sizes = [batch_shape(function, batch) for batch in batches]
+    kinds = {str(jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), b)) for b in batches}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{function}: batches differ in shape: [B, T] is {sorted(set(sizes))} and leaves are "
+            f"{' or '.join(sorted(kinds))}; expected batches of one shape."
+        )
+    return sizes[0]
 
 
 def states_of_batch(function: str, h_0, size: int) -> None:

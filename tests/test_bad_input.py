@@ -167,7 +167,7 @@ BAD_BATCHES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["loss", "decompose", *ESTIMATORS])
+@pytest.mark.parametrize("name", ["loss", "decompose", "lag_profile", *ESTIMATORS])
 @pytest.mark.parametrize(("exception", "match", "h_0", "batch"), BAD_BATCHES)
 def test_a_batch_that_does_not_fit_is_refused(name, exception, match, h_0, batch):
     h_0 = jnp.ones((2, 4)) if h_0 is None else h_0
@@ -271,3 +271,50 @@ def test_compositions_refuse_what_does_not_fit():
     )
     match = "spectral_radius: shape is"
     wrong(ValueError, match, cells.initializers.spectral_radius(), jax.random.key(0), (2, 3))
+
+
+@pytest.mark.parametrize(("exception", "match", "h_0", "batch"), BAD_BATCHES[1:])
+def test_measures_of_an_estimator_refuse_a_batch_that_does_not_fit(exception, match, h_0, batch):
+    h_0 = jnp.ones((2, 4)) if h_0 is None else h_0
+    full, key = gradients.full(CELL.step, squared_error), jax.random.key(0)
+    wrong(exception, match, gradients.fidelity, full, full, PARAMS, batch, key, h_0=h_0)
+    args = (CELL.step, squared_error, PARAMS, h_0, batch, key)
+    wrong(exception, match, gradients.kept_lags, gradients.full, *args)
+    batches = [batch] * 3
+    wrong(exception, match, jaxrnn.suggest_window, CELL, PARAMS, batches, squared_error)
+
+
+@pytest.mark.parametrize(("lags", "exception"), [(0, ValueError), (2.5, TypeError)])
+def test_lag_profile_refuses_a_number_of_lags_that_is_no_count(lags, exception):
+    _, h_0, batch = make_batch(CELL, D, 2, 5)
+    args = (CELL.step, squared_error, PARAMS, h_0, batch)
+    wrong(exception, "gradients.lag_profile: lags", gradients.lag_profile, *args, lags=lags)
+
+
+def test_influence_pattern_refuses_a_batch_of_trajectories():
+    traj = run(CELL, PARAMS, H_0, XS)
+    batch = traj._replace(hs=jnp.stack([traj.hs, traj.hs]))
+    wrong(
+        ValueError,
+        "influence_pattern: trajectory.hs leaf",
+        gradients.influence_pattern,
+        CELL.step,
+        PARAMS,
+        batch,
+    )
+
+
+def test_batches_of_different_shapes_are_refused():
+    batches = [make_batch(CELL, D, 2, T)[2] for T in (5, 6, 5)]
+    full, (_, h_0, _) = gradients.full(CELL.step, squared_error), make_batch(CELL, D, 2, 5)
+    args = (full, full, PARAMS, batches, jax.random.key(0))
+    wrong(ValueError, "fidelity: batches differ in shape", gradients.fidelity, *args, h_0=h_0)
+    wrong(
+        ValueError,
+        "suggest_window: batches differ in shape",
+        jaxrnn.suggest_window,
+        CELL,
+        PARAMS,
+        batches,
+        squared_error,
+    )

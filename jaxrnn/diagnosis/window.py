@@ -111,7 +111,7 @@ def suggest_window(
         raise ValueError(
             f"suggest_window: got {len(batches)} batches; expected at least 3, so that they can be compared."
         )
-    size, length = _checks.batch_shape("suggest_window", batches[0])
+    size, length = _checks.same_batches("suggest_window", batches)
     measured = jax.jit(partial(lag_profile, cell.step, step_loss, lags=lags))
     h_0 = cell.initial_states(params, size)
     found = jax.tree.map(

@@ -102,7 +102,7 @@ def fidelity(
     batches = [batches] if isinstance(batches, Batch) else list(batches)
     if not batches:
         raise ValueError("gradients.fidelity: batches is empty; give at least one Batch.")
-    _, T = _checks.batch_shape("gradients.fidelity", batches[0])
+    _, T = _checks.same_batches("gradients.fidelity", batches)
     spans = [_spans(cut, T) for cut in cuts]
     if h_0 is None and any(len(span) > 1 for span in spans):
         raise ValueError(

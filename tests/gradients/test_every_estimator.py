@@ -224,7 +224,7 @@ def test_every_result_keeps_the_dtype(kind, dtype):
     assert_close(single, double, 200)
 
 
-@every_deterministic
+@pytest.mark.parametrize("kind", [*DETERMINISTIC, "adaptive", "chunked_3_every_2", "snap"])
 def test_a_single_step_and_a_single_sequence_are_a_batch(kind):
     cell, d = CELLS["gru_learned_h_0"]
     params, h_0, batch = make_batch(cell, d, 1, 1)
