@@ -8,7 +8,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-__all__ = ["after", "leaf_paths", "ravel", "state_step", "tree_dot", "tree_norm"]
+__all__ = ["after", "leaf_paths", "ravel", "state_step", "tree_dot", "tree_norm", "widest"]
 
 
 def after(tree: PyTree, done: PyTree) -> PyTree:
@@ -62,3 +62,10 @@ def tree_norm(tree: PyTree) -> Float[Array, ""]:
     divisor = jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
     scaled = jax.tree.map(lambda leaf: leaf / divisor.astype(leaf.dtype), tree)
     return divisor * jnp.sqrt(tree_dot(scaled, scaled))
+
+
+def widest(*dtypes):
+    """The widest of these floating dtypes, and float32 at least."""
+    return max(
+        (jnp.dtype(dtype) for dtype in (jnp.float32, *dtypes)), key=lambda dtype: jnp.finfo(dtype).bits
+    )

@@ -34,7 +34,9 @@ HISTORY = History(a(2, 3), np.array([[1.0, np.nan, np.inf]] * 2), a(3), 0.25)
 TRAINED = TrainResult(
     ({"W_hh": a(2, 3, 3)}, {}), optax.adam(0.1).init({"w": jnp.ones(2)}), ({"h": a(2, 3)}, ()), HISTORY, False
 )
-COMPARISON = Comparison(("1", "full"), (TRAINED, TRAINED), a(2, 2), a(2, 2), a(2, 2), np.array([3, 4]))
+COMPARISON = Comparison(
+    ("1", "full"), (1, None), (TRAINED, TRAINED), a(2, 2), a(2, 2), a(2, 2), np.array([3, 4])
+)
 DIAGNOSIS = Diagnosis(
     verdict="unknown",
     reason="weil λ ≥ 1 “so”",
@@ -57,7 +59,7 @@ RESULTS = {
     "Spectrum": DIAGNOSIS.fan,
     "GrowthRates": RATES,
     "Decomposition": Decomposition(a(), {"w": a(2)}, {"w": a(3, 2)}, a(3, 3), {"w": a(3, 3)}, a(3, 3)),
-    "Fidelity": Fidelity(MEASURES, MEASURES, {"w": MEASURES}),
+    "Fidelity": Fidelity(*MEASURES, MEASURES, {"w": MEASURES}),
     "LagProfile": LagProfile(a(), {"w": a(2)}, a(3), {"w": a(3)}, a(3), a(3), a(3), a(3)),
     "KeptLags": KeptLags(a(3), a(3), a(3)),
     "Trajectory": jr.Trajectory(

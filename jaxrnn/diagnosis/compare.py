@@ -27,11 +27,14 @@ class Comparison(NamedTuple):
 
     labels: tuple[str, ...]
     """The windows as numbers, the names of other estimators, and ``"full"`` last."""
+    windows: tuple[int | None, ...]
+    """K; None for what is no window."""
     results: tuple[TrainResult, ...]
     held_out_loss: Float[np.ndarray, "W S"]
     """After training, on one held-out batch."""
     cosine: Float[np.ndarray, "W S"]
-    """Between the estimate and the exact gradient, at the parameters that full BPTT ends at."""
+    """Between the estimate and the exact gradient of a whole batch, at the parameters that full BPTT ends at.
+    What an estimator's carry is worth in a stream, it does not show: see ``fidelity(cuts=)``."""
     relative_error: Float[np.ndarray, "W S"]
     """‖ĝ - g‖ / ‖g‖ there; the root mean square over 16 draws for other estimators than windows."""
     memory_bytes: Float[np.ndarray, " W"]
@@ -91,7 +94,9 @@ def compare(
     Raises
     ------
     ValueError
-        If a window is below 1.
+        If a window is below 1, or another estimator has the name of one.
+    TypeError
+        If estimators holds anything but functions by name.
     KeyboardInterrupt
         On Ctrl-C: windows trained for different numbers of steps cannot be compared.
 
@@ -118,8 +123,14 @@ def compare(
     lengths = sorted({w for w in windows if w is not None and w < length})
     constructors = {str(w): partial(truncation, window=w) for w in lengths}
     others = dict(estimators or {})
-    if taken := {"full", *constructors} & set(others):
-        raise ValueError(f"compare: estimators has the name {min(taken)!r}, which is that of a window.")
+    for name, constructor in others.items():
+        if not isinstance(name, str) or not callable(constructor):
+            raise TypeError(
+                f"compare: estimators holds {name!r}: {constructor!r}; expected names of functions of step "
+                "and step_loss."
+            )
+        if name == "full" or name.isdecimal():
+            raise ValueError(f"compare: estimators has the name {name!r}, which is that of a window.")
     start = {} if stream else {"init_state": cell.init_state}
     built = {
         label: constructor(cell.step, step_loss, **start)
@@ -144,6 +155,7 @@ def compare(
             raise KeyboardInterrupt(f"compare: stopped while training {_title(label)}")
     return Comparison(
         labels=tuple(built),
+        windows=tuple(int(label) if label in constructors else None for label in built),
         results=tuple(results.values()),
         **_measure(cell, built, set(others), results, batch, key_data),
     )
@@ -189,7 +201,7 @@ def _measure(cell, estimators, drawn, results, batch, key):
 
 def _title(label):
     """What a label stands for, in a progress bar."""
-    return f"window {label}" if label.isdigit() else label
+    return f"window {label}" if label.isdecimal() else label
 
 
 def _tail(result):

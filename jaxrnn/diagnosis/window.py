@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -10,15 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 from jaxrnn import _checks
-from jaxrnn.gradients import GeometricDecay, geometric_decay, lag_profile
-from jaxrnn.types import Batch, Cell, Params, StepLoss
+from jaxrnn._pytree import tree_norm
+from jaxrnn.gradients import GeometricDecay, chunked, geometric_decay, lag_profile, sliding
+from jaxrnn.types import Batch, Cell, Estimator, Params, StepLoss
 
 __all__ = ["WindowAdvice", "suggest_window"]
 
-_ERRORS = {"chunked": "chunked_error", "sliding": "sliding_error"}
-_RESAMPLES, _CONFIDENCE = 1000, 0.95
+_KINDS = {"chunked": chunked, "sliding": sliding}
+_RESAMPLES = 1000
 
 
 class WindowAdvice(NamedTuple):
@@ -27,10 +29,13 @@ class WindowAdvice(NamedTuple):
     window: int | None
     """K; None where none can be named."""
     interval: tuple[int, int] | None
-    """95 % of the windows that other batches of the same kind would give, by resampling the batches."""
+    """About 95 % of the windows that other batches of the same kind would give, by resampling these."""
     reason: str
+    """The recommendation or the refusal, as a sentence with its figures."""
     tolerance: float
+    """The relative bias that was asked for."""
     truncation: str
+    """``"chunked"`` or ``"sliding"``."""
     profile: Float[np.ndarray, " L"]
     """‖g_s‖ / ‖g‖ by lag, mean over the batches."""
     bias: Float[np.ndarray, " L"]
@@ -54,7 +59,7 @@ def suggest_window(
     step_loss: StepLoss,
     *,
     tolerance: float = 0.1,
-    truncation: str = "chunked",
+    truncation: Callable[..., Estimator] = chunked,
     lags: int | None = None,
 ) -> WindowAdvice:
     """The smallest truncation window whose gradient is within `tolerance` of the exact one (E18).
@@ -70,7 +75,8 @@ def suggest_window(
         of the size to train with: the smaller a batch, the larger its gradient's noise, which is lost too.
     step_loss : of one step.
     tolerance : the relative bias to accept.
-    truncation : ``"chunked"`` (what training loops do; on average over where chunks begin) or ``"sliding"``.
+    truncation : `gradients.chunked` (what training loops do; on average over where chunks begin) or
+        `gradients.sliding`.
     lags : how many lags to look at; by default all T.
 
     Returns
@@ -103,10 +109,14 @@ def suggest_window(
     ---------
     Aicher, Foti & Fox, Adaptively truncating backpropagation through time to control gradient bias, 2019.
     """
-    _checks.choice("suggest_window", "truncation", truncation, _ERRORS)
+    kind = next((name for name, constructor in _KINDS.items() if constructor is truncation), None)
+    if kind is None:
+        raise ValueError(
+            f"suggest_window: truncation is {truncation!r}; expected gradients.chunked or gradients.sliding."
+        )
     if not 0 < tolerance < 1:
         raise ValueError(f"suggest_window: tolerance is {tolerance}; expected 0 < tolerance < 1.")
-    batches = list(batches)
+    batches = [batches] if isinstance(batches, Batch) else list(batches)
     if len(batches) < 3:
         raise ValueError(
             f"suggest_window: got {len(batches)} batches; expected at least 3, so that they can be compared."
@@ -116,7 +126,7 @@ def suggest_window(
     h_0 = cell.initial_states(params, size)
     found = jax.tree.map(
         lambda *leaves: np.stack([np.asarray(leaf, float) for leaf in leaves]),
-        *[_relative(measured(params, h_0, batch), _ERRORS[truncation]) for batch in batches],
+        *[_relative(measured(params, h_0, batch), f"{kind}_error") for batch in batches],
     )
     profiles, reaches, biases = found
     profile, bias = profiles.mean(axis=0), biases.mean(axis=0)
@@ -127,10 +137,10 @@ def suggest_window(
         interval=None,
         reason="",
         tolerance=tolerance,
-        truncation=truncation,
+        truncation=kind,
         profile=profile,
         bias=bias,
-        bound=_bound(profile, decay, truncation),
+        bound=_bound(profile, decay, kind),
         decay=decay,
     )
     refusal = _refusal(advice, length)
@@ -138,22 +148,33 @@ def suggest_window(
         return advice._replace(reason=refusal)
     resampled = np.random.default_rng(0).integers(len(biases), size=(_RESAMPLES, len(biases)))
     windows = [_smallest(biases[rows].mean(axis=0), tolerance) for rows in resampled]
-    tail = 50 * (1 - _CONFIDENCE)
-    low, high = (int(np.percentile(windows, q, method="nearest")) for q in (tail, 100 - tail))
+    tail = _tail(len(biases))
+    low, high = (int(np.quantile(windows, q, method="nearest")) for q in (tail, 1 - tail))
     window = _smallest(bias, tolerance)
-    return advice._replace(window=window, interval=(low, high), reason=_recommendation(advice, window))
+    interval = low, min(high, len(bias))
+    return advice._replace(window=window, interval=interval, reason=_recommendation(advice, window))
+
+
+def _tail(count):
+    """How much of the resampled windows lies beyond each end of a 95 % interval.
+
+    Resampling a few batches scatters too little; the quantile is moved out as Student's t and the unbiased
+    variance would have it (Hesterberg, What teachers should know about the bootstrap, 2015).
+    """
+    return stats.norm.cdf(-((count / (count - 1)) ** 0.5) * stats.t.ppf(0.975, count - 1))
 
 
 def _relative(profile, error):
     """(‖g_s‖ / ‖g‖, reach, the bias of every window) of one batch; NaN for a gradient of 0."""
-    size = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(profile.gradient)))
+    size = tree_norm(profile.gradient)
     bias = getattr(profile, error)
     return profile.norm / size, profile.reach, jnp.where(size > 0, bias, jnp.nan)
 
 
-def _bound(profile, decay, truncation):
+def _bound(profile, decay, kind):
+    """Of K = 1..L."""
     later = np.append(np.cumsum(profile[::-1])[::-1][1:], 0.0) + float(decay.beyond) * profile.sum()
-    if truncation == "sliding":
+    if kind == "sliding":
         return later
     # A chunk's losses reach back 1, ..., K steps.
     return np.cumsum(later) / np.arange(1, len(later) + 1)
@@ -171,13 +192,19 @@ def _refusal(advice, length):
         return "the gradient of a batch is zero, or its terms are not finite: there is nothing to truncate."
     L = len(advice.profile)
     if L < 8:
-        return f"{L} lags are too few to tell how the terms decay; give longer sequences."
+        remedy = "give longer sequences" if L == length else "look at more lags"
+        return f"{L} lags are too few to tell how the terms decay; {remedy}."
     rate, error = float(advice.decay.log_rate), float(advice.decay.standard_error)
     if not bool(advice.decay.geometric):
         return (
             f"the terms do not decay geometrically: the rate over the later lags is {rate:+.3f} ± "
             f"{error:.3f} nats per step (R² {float(advice.decay.quality):.2f}). A window would cut off what "
             "cannot be seen here; use full BPTT, or longer sequences to see whether a decay follows."
+        )
+    if np.any(advice.bias > advice.bound * (1 + 1e-6)):
+        return (
+            f"the terms beyond lag {L} are larger than the decay up to there would have them: a window of "
+            f"{L} loses {advice.bias[-1]:.2g}. Look at more lags, or use full BPTT."
         )
     window = _smallest(advice.bias, advice.tolerance)
     beyond = float(advice.decay.beyond) * advice.profile.sum()

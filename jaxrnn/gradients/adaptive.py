@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Int
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
 from jaxrnn.gradients.decay import geometric_decay
-from jaxrnn.gradients.lags import Adjoints, adjoints_by_lag
+from jaxrnn.gradients.lags import Adjoints, adjoints_by_lag, sum_of_lags
 from jaxrnn.gradients.loss import time_major
 from jaxrnn.gradients.start import InitState, start
 from jaxrnn.types import Estimator, GradientEstimate, State, StepFn, StepLoss
@@ -30,7 +30,7 @@ class AdaptiveCarry(NamedTuple):
     refused: Bool[Array, ""]
     """Whether no window could be vouched for; the full gradient was used."""
     age: Int[Array, ""]
-    """How many batches ago the window was measured."""
+    """How many batches have used this window."""
 
     def raise_if_bad(self) -> AdaptiveCarry:
         """The carry itself; NumericalError if a window was refused. Not under jit."""
@@ -54,18 +54,17 @@ def adaptive(
 ) -> Estimator:
     """The sliding window of the smallest K whose relative bias is at most δ (E18).
 
-    The terms g_s of the first R = `max_window` lags are measured; if they decay geometrically, the line that
-    they follow gives the sum β of all later norms, and
-    ``‖g - ĝ_K‖ / ‖g‖ <= (Σ_{K <= s < R} ‖g_s‖ + β) / (‖Σ_{s < R} g_s‖ - β)``.
-    The smallest K with a right side of at most δ is used. If there is none, or the decay is not geometric, no
-    window is vouched for: the full gradient is used, and the carry says so.
+    ``‖g - ĝ_K‖ / ‖g‖`` is measured for every K up to R = `max_window`, as by `lag_profile`, and the smallest
+    K is used from which on it is at most δ. If there is none, or the terms do not decay geometrically within
+    R lags, no window is vouched for: the full gradient is used, and the carry says so.
 
     Parameters
     ----------
     step, step_loss : of one sequence and one step.
     tolerance : δ, of the relative bias, between 0 and 1.
     max_window : R, how many lags are measured, and the largest window.
-    every : in a stream, measure at every so manieth batch and keep the window in between.
+    every : in a stream, measure one batch of so many and keep the window for the others. Time is saved there
+        only: measuring a batch costs more than its full gradient.
     init_state : where sequences start, as for `full`. Then every batch is measured.
 
     Returns
@@ -80,14 +79,14 @@ def adaptive(
 
     Notes
     -----
-    Time about 2 + K vector-Jacobian products of a step for all T steps at once, and 2R more where it is
-    measured; under `vmap` always both, and those of the full gradient. Memory T steps.
-    The bound holds for the batch that was measured, as far as later terms follow the line.
+    Time about 2 + K vector-Jacobian products of a step for all T steps at once, and 4R more and a full
+    gradient where it is measured; under `vmap` always all of it. Memory T steps. The bias is at most δ on the
+    batches that were measured, and on others as far as they are alike.
 
     Reference
     ---------
     Aicher, Foti & Fox, Adaptively truncating backpropagation through time to control gradient bias, 2019.
-    (There from the norms of ∂ℓ_t/∂h_k, times a constant that is not known; here from those of the terms.)
+    (There a bound from the norms of ∂ℓ_t/∂h_k and their decay; here the bias itself.)
     """
     function = "gradients.adaptive"
     if not 0 < tolerance < 1:
@@ -105,54 +104,41 @@ def adaptive(
         segment = time_major(function, h_0, batch)
         R = min(max_window, len(segment.weights))
         adjoints = adjoints_by_lag(step, step_loss, params, h_0, segment)
+
+        def gradient_of(adjoint):
+            return add_h_0(adjoints.pull(adjoint), jax.tree.map(lambda leaf: leaf[0], adjoint))
+
+        due = (carry.age == 0) | (carry.age >= every) | (init_state is not None)
         window, refused = lax.cond(
-            carry.age % every == 0,
-            lambda: _choose(adjoints, R, R == len(segment.weights), tolerance),
+            due,
+            lambda: _choose(adjoints, gradient_of, R, R == len(segment.weights), tolerance),
             lambda: (carry.window, carry.refused),
         )
-        total = lax.cond(refused, adjoints.every_lag, lambda: _sum_of_lags(adjoints, window))
-        grads = jax.tree.map(jnp.add, adjoints.lag_0, adjoints.pull(total))
-        h_0_cotangent = jax.tree.map(lambda leaf: leaf[0], total)
-        end = AdaptiveCarry(starts.end(adjoints.h_T), window, refused, carry.age + 1)
-        return GradientEstimate(adjoints.loss, add_h_0(grads, h_0_cotangent)), end
+        total = lax.cond(refused, adjoints.every_lag, lambda: sum_of_lags(adjoints, window))
+        grads = jax.tree.map(jnp.add, adjoints.lag_0, gradient_of(total))
+        age = jnp.where(due, 1, carry.age + 1)
+        return GradientEstimate(adjoints.loss, grads), AdaptiveCarry(
+            starts.end(adjoints.h_T), window, refused, age
+        )
 
     return Estimator(init, estimate)
 
 
-def _choose(adjoints: Adjoints, R: int, all_lags: bool, tolerance: float):
-    """(K, refused) from the terms of the lags 0..R-1."""
+def _choose(adjoints: Adjoints, gradient_of, R: int, all_lags: bool, tolerance: float):
+    """(K, refused) from what the windows 1..R lose."""
 
-    def add_lag(carry, _):
-        adjoint, total = carry
-        term = adjoints.pull(adjoint)
-        return (adjoints.earlier(adjoint), jax.tree.map(jnp.add, total, term)), tree_norm(term)
+    def push_back(carry, _):
+        of_lag, of_later = carry
+        row = tree_norm(gradient_of(of_lag)), tree_norm(gradient_of(of_later))
+        return (adjoints.earlier(of_lag), adjoints.earlier(of_later)), row
 
-    (_, total), later = lax.scan(add_lag, (adjoints.lag_1, adjoints.lag_0), length=R - 1)
-    norm = jnp.concatenate([tree_norm(adjoints.lag_0)[None], later])
-    bound, geometric = _bias_bound(norm, adjoints.reach[:R], tree_norm(total), all_lags)
-    good = geometric & (bound <= tolerance)
-    window = jnp.where(jnp.any(good), jnp.argmax(good) + 1, 0).astype(jnp.int32)
-    return window, window == 0
-
-
-def _bias_bound(norm, reach, size, all_lags: bool):
-    """(the bound of the relative bias of K = 1..R, whether it may be used)."""
-    # Σ_{s >= K}, from the far end so that nothing cancels.
-    lost = jnp.append(lax.cumsum(norm, reverse=True)[1:], jnp.zeros((), norm.dtype))
-    if all_lags:
-        return lost / jnp.where(size > 0, size, 1), jnp.all(jnp.isfinite(norm))
-    decay = geometric_decay(norm, reach)
-    beyond = decay.beyond * jnp.sum(norm)
-    known = size - beyond
-    return (lost + beyond) / jnp.where(known > 0, known, 1), decay.geometric & (known > 0)
-
-
-def _sum_of_lags(adjoints, window):
-    """The sum of the adjoints of the lags 1..window - 1."""
-
-    def add_lag(_, carry):
-        adjoint, total = carry
-        return adjoints.earlier(adjoint), jax.tree.map(jnp.add, total, adjoint)
-
-    nothing = jax.tree.map(jnp.zeros_like, adjoints.lag_1)
-    return lax.fori_loop(1, window, add_lag, (adjoints.lag_1, nothing))[1]
+    beyond_0 = adjoints.every_lag()
+    size = tree_norm(jax.tree.map(jnp.add, adjoints.lag_0, gradient_of(beyond_0)))
+    _, (later, lost) = lax.scan(push_back, (adjoints.lag_1, beyond_0), length=R)
+    norm = jnp.concatenate([tree_norm(adjoints.lag_0)[None], later[:-1]])
+    good = lost <= tolerance * size
+    # A window counts only if all larger ones are good too.
+    good = lax.cumsum((~good).astype(jnp.int32), reverse=True) == 0
+    vouched = jnp.any(good) & (all_lags | geometric_decay(norm, adjoints.reach[:R]).geometric)
+    window = jnp.where(vouched, jnp.argmax(good) + 1, 0).astype(jnp.int32)
+    return window, ~vouched

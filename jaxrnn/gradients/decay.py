@@ -7,10 +7,13 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxrnn import _checks
+from jaxrnn._pytree import widest
+
 __all__ = ["GeometricDecay", "geometric_decay"]
 
 _FEWEST = 4
-# Lags below this many say nothing about a rate.
+# Terms that end within this many lags have ended.
 
 
 class GeometricDecay(NamedTuple):
@@ -19,7 +22,8 @@ class GeometricDecay(NamedTuple):
     log_rate: Float[Array, ""]
     """Nats per step; negative where the terms decay, -inf where they end within a few lags."""
     standard_error: Float[Array, ""]
-    """Of the rate, from the residuals; nats per step."""
+    """Of the rate, from the residuals and their correlation from lag to lag; nats per step. It is of this one
+    profile: where the fit spans few nats, those of other batches may differ by more."""
     quality: Float[Array, ""]
     """R², the part of the variance that the line explains."""
     beyond: Float[Array, ""]
@@ -53,7 +57,12 @@ def geometric_decay(norm: Float[Array, " L"], reach: Float[Array, " L"] | None =
     Returns
     -------
     GeometricDecay
-        NaN if the profile is not finite or has fewer than 4 lags. Under `jit` and `vmap` too.
+        NaN if the profile is not finite or has fewer than 5 lags. Under `jit` and `vmap` too.
+
+    Raises
+    ------
+    ValueError
+        If norm is not a vector of lags, or reach has another length.
 
     Example
     -------
@@ -65,7 +74,11 @@ def geometric_decay(norm: Float[Array, " L"], reach: Float[Array, " L"] | None =
     ---------
     Aicher, Foti & Fox, Adaptively truncating backpropagation through time to control gradient bias, 2019.
     """
+    norm = _profile("norm", norm)
     L = len(norm)
+    if reach is not None:
+        reach = _profile("reach", reach).astype(norm.dtype)
+        _checks.shape("gradients.geometric_decay", "reach", reach, norm.shape, "Give one value a lag.")
     lag = jnp.arange(L).astype(norm.dtype)
     seen = norm > 100 * jnp.finfo(norm.dtype).eps * jnp.max(norm)
     last = jnp.max(jnp.where(seen, jnp.arange(L), 0))
@@ -79,7 +92,11 @@ def geometric_decay(norm: Float[Array, " L"], reach: Float[Array, " L"] | None =
     x, y = lag - mean(lag), log_norm - mean(log_norm)
     rate = mean(x * y) / mean(x * x)
     left = mean((y - rate * x) ** 2)
-    error = jnp.sqrt(left / mean(x * x) / (count - 2))
+    residual = jnp.where(used, y - rate * x, 0)
+    # Neighbouring lags of a profile are alike, so that there are fewer independent ones than lags.
+    rho = jnp.clip(jnp.sum(residual[1:] * residual[:-1]) / jnp.sum(residual**2), 0, 0.99)
+    rho = jnp.where(jnp.isfinite(rho), rho, 0)
+    error = jnp.sqrt(left / mean(x * x) / (count - 2) * (1 + rho) / (1 - rho))
     at_end = jnp.exp(mean(log_norm) + rate * (L - mean(lag)))
     beyond = jnp.where(rate < 0, at_end / -jnp.expm1(rate), jnp.inf) / jnp.sum(norm)
     finite = jnp.all(jnp.isfinite(norm))
@@ -92,3 +109,14 @@ def geometric_decay(norm: Float[Array, " L"], reach: Float[Array, " L"] | None =
     return GeometricDecay(
         *(jnp.where(ends, a, jnp.where(usable, b, jnp.nan)) for a, b in zip(at_once, found, strict=True))
     )
+
+
+def _profile(name, values):
+    """A vector in float32 or wider."""
+    values = jnp.asarray(values)
+    if values.ndim != 1 or not len(values) or not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(
+            f"gradients.geometric_decay: {name} is {values.dtype}{list(values.shape)}; expected the floating "
+            "values of the lags 0..L-1, [L]."
+        )
+    return values.astype(widest(values.dtype))

@@ -24,7 +24,7 @@ class Measures(NamedTuple):
     bias: Float[Array, ""]
     """‖E[ĝ] - E[g]‖ / ‖E[g]‖; the relative error of a deterministic estimator on one batch."""
     cosine: Float[Array, ""]
-    """Mean cosine of the angle between ĝ and g."""
+    """Mean cosine of the angle between ĝ and g; 0 where ĝ is 0."""
     norm_ratio: Float[Array, ""]
     """Mean ‖ĝ‖ / ‖g‖."""
     sign_agreement: Float[Array, ""]
@@ -34,13 +34,16 @@ class Measures(NamedTuple):
 
 
 class Fidelity(NamedTuple):
-    """An estimator against the exact gradient, at one set of parameters."""
+    """An estimator against the exact gradient, at one set of parameters: `Measures` of all, and more."""
 
-    all: Measures
-    """Over all parameters."""
+    bias: Float[Array, ""]
+    cosine: Float[Array, ""]
+    norm_ratio: Float[Array, ""]
+    sign_agreement: Float[Array, ""]
+    variance: Float[Array, ""]
     standard_error: Measures
-    """Of `all`, by leaving out one batch after another, or one draw after another if there is one batch only;
-    NaN if there is one of both. Where the bias is not above it, none was found."""
+    """Of these, by leaving out one batch after another, or one draw after another if there is one batch only;
+    NaN if there is one of both."""
     by_leaf: PyTree
     """`Measures` in the place of every leaf of the parameters."""
 
@@ -49,7 +52,7 @@ def fidelity(
     estimator: Estimator,
     exact: Estimator,
     params: Params,
-    batches: Batch | Sequence[Batch],
+    batch: Batch | Sequence[Batch],
     key: Key,
     *,
     h_0: State | None = None,
@@ -61,14 +64,14 @@ def fidelity(
     Parameters
     ----------
     estimator, exact : Estimators of the same network, such as ``chunked(...)`` and ``full(...)``.
-    params, batches : where to compare; one batch or several of the same shape.
+    params, batch : where to compare; one batch, or several of the same shape.
     key : split into one key a draw.
     h_0 : states [B, ...] that both start from; not needed if both were built with `init_state`.
     draws : how many keys to average over; 1 is enough for a deterministic estimator.
     cuts : ways to hand a batch to the estimator piece by piece, with its carry, each the steps after which it
-        is cut; the gradients of the pieces are added up. By default whole. A single whole batch hides how an
-        estimator treats borders: ``cuts=[(p,) for p in range(1, K)]`` takes chunks of K steps in all their
-        phases, and ``cuts=[(20, 40, 60, 80)]`` shows what a carry is worth.
+        is cut; the gradients of the pieces are added up. By default whole. A single whole batch hides how
+        an estimator treats borders: ``cuts=[(p,) for p in range(1, K + 1)]`` takes chunks of K steps in all
+        their phases, and ``cuts=[(20, 40, 60, 80)]`` shows what a carry is worth.
 
     Returns
     -------
@@ -78,13 +81,13 @@ def fidelity(
     Raises
     ------
     ValueError
-        If draws < 1, a cut is not within the batch, or there are cuts without h_0.
+        If draws < 1, a cut is not within the batch, or there are cuts without a stream.
 
     Notes
     -----
     Time and memory: draws·cuts estimates of a batch at once, and one exact gradient; batches one by one.
-    Standard errors are of the measures as they are, the bias' upward tilt included: noise alone gives a bias
-    of about ``sqrt(variance / draws)``.
+    An estimator without bias shows one of about ``sqrt(variance / draws)``, by noise alone: compare it with
+    that, and not with its standard error, which says how much it would scatter.
 
     Example
     -------
@@ -95,16 +98,17 @@ def fidelity(
     >>> estimator = chunked(running_sum, squared_error, window=1)
     >>> exact = full(running_sum, squared_error)
     >>> key = jax.random.key(0)
-    >>> fidelity(estimator, exact, jnp.array(1.0), batch, key, h_0=jnp.zeros((1, 1))).all.norm_ratio
+    >>> fidelity(estimator, exact, jnp.array(1.0), batch, key, h_0=jnp.zeros((1, 1))).norm_ratio
     Array(0.6, dtype=float32)
     """
     draws = _checks.at_least("gradients.fidelity", "draws", draws, 1)
-    batches = [batches] if isinstance(batches, Batch) else list(batches)
-    if not batches:
-        raise ValueError("gradients.fidelity: batches is empty; give at least one Batch.")
+    batches = [batch] if isinstance(batch, Batch) else list(batch)
+    if not batches or not cuts:
+        raise ValueError("gradients.fidelity: batch or cuts is empty; give at least one Batch and one cut.")
     _, T = _checks.same_batches("gradients.fidelity", batches)
     spans = [_spans(cut, T) for cut in cuts]
-    if h_0 is None and any(len(span) > 1 for span in spans):
+    carry = jax.eval_shape(estimator.init, params, h_0)
+    if any(len(span) > 1 for span in spans) and not any(leaf.ndim for leaf in jax.tree.leaves(carry)):
         raise ValueError(
             "gradients.fidelity: cuts need a stream; give h_0 and estimators without init_state, which would "
             "start every piece afresh."
@@ -128,8 +132,8 @@ def fidelity(
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
     estimates, g = lax.map(of_batch, (stacked, jax.random.split(key, (len(batches), draws))))
     return Fidelity(
-        all=measure(estimates, g),
-        standard_error=_jackknife(estimates, g),
+        *measure(estimates, g),
+        standard_error=_jackknife(estimates, g, len(spans)),
         by_leaf=_by_leaf(params, estimates, g),
     )
 
@@ -152,9 +156,13 @@ def measure(
     estimates, g = estimates / scale, g / scale
     lengths, norms = jnp.linalg.norm(estimates, axis=2), jnp.linalg.norm(g, axis=1)[:, None]
     size = jnp.linalg.norm(jnp.einsum("nd,np->p", weights, g))
-    deviation = estimates - jnp.mean(estimates, axis=1, keepdims=True)
-    draws = estimates.shape[1]
-    spread = jnp.sum(deviation**2, axis=2) * (draws / max(draws - 1, 1))
+    own = jnp.sum(weights, axis=1)
+    own = weights / jnp.where(own > 0, own, 1)[:, None]
+    deviation = estimates - jnp.einsum("nd,ndp->np", own, estimates)[:, None]
+    # As n / (n - 1) for n equal weights.
+    spread = jnp.sum(own * jnp.sum(deviation**2, axis=2), axis=1)
+    left = 1 - jnp.sum(own**2, axis=1)
+    spread = jnp.where(left > 0, spread / jnp.where(left > 0, left, 1), 0)
 
     same_sign = jnp.sign(estimates) == jnp.sign(g)[:, None]
 
@@ -163,23 +171,26 @@ def measure(
 
     return Measures(
         bias=jnp.linalg.norm(jnp.einsum("nd,ndp->p", weights, estimates - g[:, None])) / size,
-        cosine=mean(jnp.einsum("ndp,np->nd", estimates, g) / (lengths * norms)),
+        cosine=mean(jnp.einsum("ndp,np->nd", estimates, g) / (jnp.where(lengths > 0, lengths, 1) * norms)),
         norm_ratio=mean(lengths / norms),
         sign_agreement=mean(jnp.mean(same_sign.astype(g.dtype), axis=2)),
-        variance=mean(spread) / size**2,
+        variance=jnp.sum(jnp.sum(weights, axis=1) * spread) / size**2,
     )
 
 
-def _jackknife(estimates, g):
+def _jackknife(estimates, g, n_cuts):
     """The standard error of every measure, from the measures without one batch or draw at a time."""
-    n_batches, draws, _ = estimates.shape
+    n_batches, rows, _ = estimates.shape
+    draws = rows // n_cuts
     units = n_batches if n_batches > 1 else draws
+    if units < 2:
+        return Measures(*[jnp.full((), jnp.nan, g.dtype)] * len(Measures._fields))
     without = 1 - jnp.eye(units, dtype=g.dtype)
-    shape = (units, n_batches, 1) if n_batches > 1 else (units, 1, draws)
-    weights = jnp.broadcast_to(without.reshape(shape), (units, n_batches, draws))
+    # A draw goes with all of its cuts, which share its key.
+    without = without[:, :, None] if n_batches > 1 else jnp.tile(without, (1, n_cuts))[:, None, :]
+    weights = jnp.broadcast_to(without, (units, n_batches, rows))
     found = lax.map(lambda w: measure(estimates, g, w), weights)
-    factor = (units - 1) ** 0.5 if units > 1 else jnp.nan
-    return jax.tree.map(lambda values: factor * jnp.std(values), found)
+    return jax.tree.map(lambda values: (units - 1) ** 0.5 * jnp.std(values), found)
 
 
 def _by_leaf(params, estimates, g):
@@ -191,6 +202,10 @@ def _by_leaf(params, estimates, g):
 
 def _spans(cut, T):
     """(first, end) of every piece of T steps that are cut after these."""
+    if not isinstance(cut, Sequence):
+        raise TypeError(
+            f"gradients.fidelity: cuts holds {cut!r}; expected ways to cut, such as cuts=[(2, 4)]."
+        )
     steps = [_checks.at_least("gradients.fidelity", "cuts", step, 1) for step in cut]
     ends = [*steps, T]
     if any(a >= b for a, b in pairwise(ends)):

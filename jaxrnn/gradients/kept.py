@@ -25,7 +25,7 @@ class KeptLags(NamedTuple):
     estimated: Float[Array, " T"]
     """Mean over the draws. Its sum over that of `exact` is what the estimate holds of g in g's direction."""
     standard_error: Float[Array, " T"]
-    """Of `estimated`, over the draws; 0 with one draw."""
+    """Of `estimated`, over the draws; NaN with one."""
 
 
 def kept_lags(
@@ -39,15 +39,16 @@ def kept_lags(
     *,
     draws: int = 1,
 ) -> KeptLags:
-    """Split an estimate of the gradient by lag, whichever way it is made (E10).
+    """Split an estimate of the gradient by lag, from outside of the estimator (E10).
 
     Every step gets a parameter of its own, a shift α_k of the weights along g, and every loss is estimated by
     itself: ∂ℓ_t/∂α_k is then the term (t, k) in the direction of g, as far as the estimator keeps it.
 
     Parameters
     ----------
-    constructor : ``(step, step_loss) -> Estimator``, such as ``partial(gradients.chunked, window=16)``. An
-        estimator that depends on the parameters' shapes, as `snap` does, cannot be split.
+    constructor : ``(step, step_loss) -> Estimator``, such as ``partial(gradients.chunked, window=16)``. Not
+        `snap`, which depends on the parameters' shapes, nor `adaptive`, which would choose a window for every
+        loss: take `sliding` with its window.
     step, step_loss, params, h_0, batch : as for `decompose`.
     key, draws : random estimators are averaged over so many draws.
 
@@ -78,6 +79,10 @@ def kept_lags(
     """
     function = "gradients.kept_lags"
     draws = _checks.at_least(function, "draws", draws, 1)
+    if not callable(constructor):
+        raise TypeError(
+            f"{function}: constructor is {constructor!r}; expected a function of step and step_loss."
+        )
     B, T = _checks.batch_shape(function, batch)
     params = jax.tree.map(jnp.asarray, params)
     g = full(step, step_loss).estimate(params, h_0, batch, key)[0].grads
@@ -118,5 +123,5 @@ def kept_lags(
     own = step_of_its_own, loss_of_its_own
     exact = by_lag(terms(full(*own), key))
     found = jax.vmap(lambda key: by_lag(terms(constructor(*own), key)))(jax.random.split(key, draws))
-    error = jnp.std(found, axis=0) / max(draws - 1, 1) ** 0.5
+    error = jnp.std(found, axis=0) / (draws - 1) ** 0.5 if draws > 1 else jnp.full_like(exact, jnp.nan)
     return KeptLags(exact, jnp.mean(found, axis=0), error)

@@ -14,7 +14,7 @@ from jaxrnn.gradients.loss import Segment, batch_step, weighted_sum
 from jaxrnn.recurrence import unroll
 from jaxrnn.types import Params, State, StepFn, StepLoss
 
-__all__ = ["Adjoints", "adjoints_by_lag"]
+__all__ = ["Adjoints", "adjoints_by_lag", "sum_of_lags"]
 
 
 class Adjoints(NamedTuple):
@@ -90,13 +90,14 @@ def adjoints_by_lag(
         return jax.vmap(pull_one)(h_tm1s, segment.xs, from_next(adjoint))
 
     mass = jnp.sum(jnp.abs(segment.weights), axis=1)
+    all_mass = jnp.where(jnp.any(mass > 0), jnp.sum(mass), 1)
     loss, (lag_0, lag_1) = jax.value_and_grad(losses, argnums=(0, 1))(params, h_tm1s, segment)
     _, pull_state = jax.vjp(lambda h_tm1s: next_states(params, h_tm1s, segment.xs), h_tm1s)
     _, pull_params = jax.vjp(lambda params: next_states(params, h_tm1s, segment.xs), params)
     return Adjoints(
         loss=loss,
         h_T=jax.tree.map(lambda leaf: leaf[-1], trajectory.hs),
-        reach=(lax.cumsum(mass, reverse=True) / jnp.sum(mass)).astype(loss.dtype),
+        reach=(lax.cumsum(mass, reverse=True) / all_mass).astype(loss.dtype),
         lag_0=lag_0,
         lag_1=lag_1,
         every_lag=every_lag,
@@ -105,3 +106,14 @@ def adjoints_by_lag(
         terms_of_lag_0=terms_of_lag_0,
         terms=terms,
     )
+
+
+def sum_of_lags(adjoints: Adjoints, window) -> State:
+    """The sum of the adjoints of the lags 1..window - 1; `window` may be traced."""
+
+    def add_lag(_, carry):
+        adjoint, total = carry
+        return adjoints.earlier(adjoint), jax.tree.map(jnp.add, total, adjoint)
+
+    nothing = jax.tree.map(jnp.zeros_like, adjoints.lag_1)
+    return lax.fori_loop(1, window, add_lag, (adjoints.lag_1, nothing))[1]

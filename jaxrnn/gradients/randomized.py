@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrnn._pytree import widest
 from jaxrnn.gradients.full import segment_gradients
 from jaxrnn.gradients.loss import time_major
 from jaxrnn.gradients.start import InitState, start
@@ -127,7 +128,7 @@ def artbp(
     ---------
     Tallec & Ollivier, Unbiasing truncated backpropagation through time, 2017.
     """
-    if not (mean_length > 1 and alpha > 2):
+    if not (1 < mean_length < np.inf and 2 < alpha < np.inf):
         raise ValueError(
             f"gradients.artbp: mean_length is {mean_length} and alpha {alpha}; expected mean_length > 1 and "
             "alpha > 2."
@@ -157,7 +158,7 @@ def _estimator(function, step, step_loss, draw, recursive, init_state):
     def estimate(params, carry, batch, key):
         h_0, add_h_0 = starts.begin(params, carry, batch)
         segment = time_major(function, h_0, batch)
-        xi = draw(key, *segment.weights.shape, segment.weights.dtype)
+        xi = draw(key, *segment.weights.shape, widest(segment.weights.dtype))
         loss, h_T, grads, h_0_cotangent = segment_gradients_cut(
             step, step_loss, params, h_0, segment, xi, recursive
         )

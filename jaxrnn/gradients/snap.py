@@ -12,12 +12,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Bool, Int
 
 from jaxrnn import _checks
-from jaxrnn._pytree import ravel
+from jaxrnn._pytree import ravel, widest
 from jaxrnn.gradients.online import Rule, online
 from jaxrnn.gradients.start import InitState
 from jaxrnn.types import Estimator, Params, StepFn, StepLoss, Trajectory
 
 __all__ = ["InfluencePattern", "influence_pattern", "snap"]
+
+_LOOKS = 32
 
 
 class InfluencePattern(NamedTuple):
@@ -28,6 +30,8 @@ class InfluencePattern(NamedTuple):
     kept: Bool[np.ndarray, "m P"]
     immediate: Bool[np.ndarray, "m P"]
     """Where the parameter reaches the unit within the step itself, ∂⁺h_t/∂w ≠ 0."""
+    with_start: bool
+    """Whether it was built with init_state, so that a learned h_0 has its units."""
     group: Int[np.ndarray, " n"]
     """Units of one group share no immediate parameter: one vector-Jacobian product serves them all."""
 
@@ -42,14 +46,14 @@ def influence_pattern(
 ) -> InfluencePattern:
     """The units that each parameter can reach within some steps, from where Jacobians are not zero.
 
-    ``∂⁺h_t/∂w`` and ``∂h_t/∂h_{t-1}`` are looked at at every step of a trajectory, with noise on parameters
-    and states: what is zero there every time is zero by structure, and not because a weight is, or a relu is
-    off.
+    ``∂⁺h_t/∂w`` and ``∂h_t/∂h_{t-1}`` are looked at 32 times or more along a trajectory, with noise on
+    parameters and states: what is zero there every time is so by structure, and not because a weight is zero,
+    a relu off or a tanh saturated.
 
     Parameters
     ----------
     step, params : the recurrence of one sequence.
-    trajectory : of `unroll`, one sequence. Long enough to hold every token that parameters belong to.
+    trajectory : of `unroll`, one sequence. It must hold every token that parameters belong to.
     steps : within how many steps. 1 is SnAp-1: only what a parameter reaches at once.
     init_state : as for `snap`; a learned h_0 reaches its own units.
 
@@ -65,7 +69,7 @@ def influence_pattern(
 
     Notes
     -----
-    Time T·n vector-Jacobian products of a step; memory n·P.
+    Time max(T, 32)·n vector-Jacobian products of a step; memory n·P.
     """
     steps = _checks.at_least("gradients.influence_pattern", "steps", steps, 1)
     _checks.trajectory("gradients.influence_pattern", trajectory)
@@ -78,14 +82,18 @@ def influence_pattern(
 
     def look(seen, row):
         key_w, key_h, h, x = row
-        w = flat_params + jax.random.normal(key_w, (P,), flat_params.dtype)
+        w = flat_params + scale * jax.random.normal(key_w, (P,), flat_params.dtype)
         h = ravel(h) + jax.random.normal(key_h, (n,), flat_h.dtype)
         found = jax.jacrev(F)(w, h, x) != 0, jax.jacfwd(F, argnums=1)(w, h, x) != 0
         return jax.tree.map(jnp.logical_or, seen, found), None
 
-    keys = jax.random.split(jax.random.key(0), (2, len(jax.tree.leaves(trajectory.hs)[0])))
-    nothing = jnp.zeros((n, P), bool), jnp.zeros((n, n), bool)
-    seen, _ = lax.scan(look, nothing, (*keys, trajectory.h_tm1s, trajectory.xs))
+    # Noise that leaves a unit's input of the order of 1.
+    scale = ravel(jax.tree.map(lambda w: jnp.full_like(w, max(jnp.shape(w), default=1) ** -0.5), params))
+    length = len(jax.tree.leaves(trajectory.hs)[0])
+    seen = jnp.zeros((n, P), bool), jnp.zeros((n, n), bool)
+    for key in jax.random.split(jax.random.key(0), -(-_LOOKS // length)):
+        keys = jax.random.split(key, (2, length))
+        seen, _ = lax.scan(look, seen, (*keys, trajectory.h_tm1s, trajectory.xs))
     immediate, passed = (np.array(found) for found in seen)
     if init_state is not None:
         immediate |= np.asarray(jax.jacrev(lambda w: ravel(init_state(unravel(w))))(flat_params) != 0)
@@ -98,6 +106,7 @@ def influence_pattern(
         units=units,
         kept=np.take_along_axis(reached, units, axis=0),
         immediate=np.take_along_axis(immediate, units, axis=0),
+        with_start=init_state is not None,
         group=_groups(immediate),
     )
 
@@ -125,7 +134,7 @@ def snap(
     Raises
     ------
     ValueError
-        If the pattern is of another network.
+        If the pattern is of another network, or was built without the init_state given here.
 
     Notes
     -----
@@ -148,11 +157,18 @@ def snap(
     Menick, Elsen, Evci, Osindero, Simonyan & Graves, Practical real time recurrent learning with a sparse
     approximation, 2021.
     """
+    if not isinstance(pattern, InfluencePattern):
+        raise TypeError(f"gradients.snap: pattern is {pattern!r}; expected that of influence_pattern.")
+    if init_state is not None and not pattern.with_start:
+        raise ValueError(
+            "gradients.snap: the pattern does not know init_state, and a learned h_0 would get no gradient; "
+            "build it by influence_pattern(..., init_state=init_state) too."
+        )
     return online("gradients.snap", step, step_loss, _rule(pattern), init_state)
 
 
 def _rule(pattern):
-    units, kept, immediate, group = (jnp.asarray(part) for part in pattern)
+    units, kept, immediate, _, group = (jnp.asarray(part) for part in pattern)
     members = group[None, :] == jnp.arange(np.max(pattern.group) + 1)[:, None]
 
     def check(params, h):
@@ -165,14 +181,16 @@ def _rule(pattern):
 
     def zero(params, h):
         check(params, h)
-        return jnp.zeros(units.shape, h.dtype)
+        return jnp.zeros(units.shape, widest(ravel(params).dtype, h.dtype))
 
     def advance(F, params, h, a, noise):
         del noise
         _, pull = jax.vjp(lambda params: F(params, h), params)
         of_group = jax.vmap(lambda cotangent: ravel(pull(cotangent)[0]))(members.astype(h.dtype))
-        b = jnp.where(immediate, of_group[group[units], jnp.arange(units.shape[1])[None, :]], 0)
-        c = jax.jacfwd(F, argnums=1)(params, h)
+        b = jnp.where(immediate, of_group[group[units], jnp.arange(units.shape[1])[None, :]], 0).astype(
+            a.dtype
+        )
+        c = jax.jacfwd(F, argnums=1)(params, h).astype(a.dtype)
 
         def add_from(total, source):
             unit, a_of_unit = source
@@ -182,8 +200,8 @@ def _rule(pattern):
         return jnp.where(kept, total, 0)
 
     def pull(params, a, from_h):
-        _, unravel = ravel_pytree(params)
-        return unravel(jnp.sum(from_h[units] * a, axis=0))
+        flat, unravel = ravel_pytree(params)
+        return unravel(jnp.sum(from_h.astype(a.dtype)[units] * a, axis=0).astype(flat.dtype))
 
     return Rule(zero=zero, draw=lambda *_: (), advance=advance, pull=pull)
 

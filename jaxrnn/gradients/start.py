@@ -51,6 +51,11 @@ def restart(
     Carry
         What does not belong to single sequences, such as the window of `adaptive`, stays.
 
+    Raises
+    ------
+    ValueError
+        If ended is not [B] of bool, with the B of h_0.
+
     Notes
     -----
     For a sequence that ends within a batch let the step do it, which every estimator respects: hand it
@@ -64,6 +69,13 @@ def restart(
     >>> restart(estimator, 1.0, jnp.array([3.0, 4.0]), jnp.zeros(2), jnp.array([True, False]))
     Array([0., 4.], dtype=float32)
     """
+    size = _checks.leading_axis("gradients.restart", "h_0", h_0)
+    ended = jnp.asarray(ended)
+    if ended.dtype != bool or ended.shape != (size,):
+        raise ValueError(
+            f"gradients.restart: ended is {ended.dtype}{list(ended.shape)}; expected one bool a sequence, "
+            f"[B] = [{size}]."
+        )
 
     def choose(new, old):
         if not jnp.ndim(old):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxrnn import _checks
-from jaxrnn.gradients.lags import adjoints_by_lag
+from jaxrnn.gradients.lags import adjoints_by_lag, sum_of_lags
 from jaxrnn.gradients.loss import batch_step, time_major, weighted_sum
 from jaxrnn.gradients.start import InitState, start
 from jaxrnn.recurrence import unroll
@@ -168,17 +168,8 @@ def sliding(
         segment = time_major("gradients.sliding", h_0, batch)
         adjoints = adjoints_by_lag(step, step_loss, params, h_0, segment)
 
-        def add_lag(carry, _):
-            adjoint, total = carry
-            adjoint = adjoints.earlier(adjoint)
-            return (adjoint, jax.tree.map(jnp.add, total, adjoint)), None
-
         # Lags beyond T have no terms: h_0 is the earliest state.
-        n_lags = min(window - 1, segment.weights.shape[0])
-        total = jax.tree.map(jnp.zeros_like, adjoints.lag_1)
-        if n_lags:
-            first = (adjoints.lag_1, adjoints.lag_1)
-            (_, total), _ = lax.scan(add_lag, first, length=n_lags - 1)
+        total = sum_of_lags(adjoints, min(window, len(segment.weights) + 1))
         grads = jax.tree.map(jnp.add, adjoints.lag_0, adjoints.pull(total))
         h_0_cotangent = jax.tree.map(lambda leaf: leaf[0], total)
         return GradientEstimate(adjoints.loss, add_h_0(grads, h_0_cotangent)), starts.end(adjoints.h_T)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -19,15 +21,17 @@ def plot_gradient_by_lag(
     lag_profile: Float[np.ndarray, " T"],
     *,
     horizon: int | None = None,
+    windows: Sequence[int] = (),
     label: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Share of the gradient's norm that comes from each lag (E10), with the 99 % horizon.
+    """Share of the gradient's norm that comes from each lag (E10), with the 99 % horizon and windows' cuts.
 
     Parameters
     ----------
     lag_profile : [T], such as ``Diagnosis.lag_profile``.
     horizon : such as ``Diagnosis.horizon``; drawn as a vertical line.
+    windows : truncation windows K; a vertical line at lag K, the first that a sliding window K loses.
     label : a name for the legend; call again with the same `ax` to compare networks.
     ax : axes to draw into.
     """
@@ -47,6 +51,19 @@ def plot_gradient_by_lag(
     )
     if horizon is not None:
         ax.axvline(horizon, color=color, linestyle="--", label=f"99 % within lag {horizon}")
+    for window in windows:
+        ax.axvline(window, color="0.4", linewidth=0.8, linestyle=":")
+        ax.annotate(
+            f"K = {window}",
+            (window, 0),
+            xycoords=ax.get_xaxis_transform(),
+            xytext=(2, 3),
+            textcoords="offset points",
+            rotation=90,
+            verticalalignment="bottom",
+            fontsize="x-small",
+            color="0.3",
+        )
     ax.set_yscale("log")
     if np.nanmin(share, initial=1.0) < _FLOOR:
         ax.set_ylim(bottom=_FLOOR)

@@ -80,9 +80,9 @@ def test_cosine_and_relative_error_are_the_fidelity_at_full_bptts_end(comparison
 
         for seed in range(2):
             fidelity = fidelity_at(comparison.results[-1].seed(seed))
-            assert comparison.cosine[i, seed] == pytest.approx(float(fidelity.all.cosine), rel=1e-10)
-            assert comparison.relative_error[i, seed] == pytest.approx(float(fidelity.all.bias), rel=1e-10)
-            assert fidelity.all.bias > 1e-3
+            assert comparison.cosine[i, seed] == pytest.approx(float(fidelity.cosine), rel=1e-10)
+            assert comparison.relative_error[i, seed] == pytest.approx(float(fidelity.bias), rel=1e-10)
+            assert fidelity.bias > 1e-3
     assert_close(comparison.cosine[-1], np.ones(2))
     assert not comparison.relative_error[-1].any()
 
@@ -122,7 +122,7 @@ def test_held_out_data_decides_the_held_out_loss_and_truncation_the_gradient():
     exact = gradients.full(step, squared_error)
     params, (_, key_data) = other.results[-1].seed(), jax.random.split(KEY)
     fidelity = gradients.fidelity(estimator, exact, params, easy(key_data), KEY, h_0=jnp.zeros((3, 2)))
-    assert other.relative_error[0, 0] == pytest.approx(float(fidelity.all.bias), rel=1e-9)
+    assert other.relative_error[0, 0] == pytest.approx(float(fidelity.bias), rel=1e-9)
     loss, _ = gradients.loss(step, squared_error, params, jnp.zeros((3, 2)), easy(key_data))
     assert other.held_out_loss[-1, 0] == pytest.approx(float(loss), rel=1e-10)
 
@@ -168,16 +168,21 @@ def test_a_learned_h_0_is_trained_under_every_window():
         assert jnp.any(run_result.seed()["h_0"] != 0)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_other_estimators_stand_beside_the_windows():
     others = {"uoro": gradients.uoro, "RTRL": gradients.rtrl}
     found = run((2,), estimators=others, steps=3, seeds=1)
     assert found.labels == ("2", "uoro", "RTRL", "full")
+    assert found.windows == (2, None, None, None)
     assert found.relative_error[2, 0] < 1e-12 < 0.1 < found.relative_error[1, 0]
     # RTRL is exact: it trains the same network; UORO's noise makes another.
     assert_close(found.results[2].params, found.results[3].params, 1000)
     assert np.abs(found.results[1].params["W"] - found.results[3].params["W"]).max() > 1e-4
-    with pytest.raises(ValueError, match="estimators has the name '2', which is that of a window"):
-        run((2,), estimators={"2": gradients.uoro})
+    with pytest.raises(ValueError, match="estimators has the name '7', which is that of a window"):
+        run((2,), estimators={"7": gradients.uoro})
+    for wrong in ({7: gradients.uoro}, {"uoro": gradients.uoro(step, squared_error)}):
+        with pytest.raises(TypeError, match="expected names of functions of step and step_loss"):
+            run((2,), estimators=wrong)
 
 
 def test_a_stream_carries_the_states_from_batch_to_batch():

@@ -40,7 +40,7 @@ def test_the_window_is_the_smallest_whose_estimator_is_within_the_tolerance(tole
     cell = leaky(0.7)
     params = cell.init(None)
     advice = suggest_window(
-        cell, params, BATCHES, squared_error, tolerance=tolerance, truncation="sliding"
+        cell, params, BATCHES, squared_error, tolerance=tolerance, truncation=gradients.sliding
     ).raise_if_bad()
     errors = [
         np.mean([relative_error(cell, params, batch, window=K) for batch in BATCHES])
@@ -55,7 +55,7 @@ def test_the_window_is_the_smallest_whose_estimator_is_within_the_tolerance(tole
 
 def test_the_rate_is_that_of_the_process_and_randomized_truncation_needs_its_square():
     cell = leaky(0.7)
-    advice = suggest_window(cell, cell.init(None), BATCHES, squared_error, truncation="sliding")
+    advice = suggest_window(cell, cell.init(None), BATCHES, squared_error, truncation=gradients.sliding)
     np.testing.assert_allclose(advice.decay.log_rate, np.log(0.7), atol=0.03)
     np.testing.assert_allclose(advice.decay.smallest_keep, np.exp(2 * advice.decay.log_rate))
 
@@ -64,7 +64,7 @@ def test_chunks_need_a_longer_window_than_a_sliding_one():
     cell = leaky(0.7)
     sliding, chunked = (
         suggest_window(cell, cell.init(None), BATCHES, squared_error, truncation=kind).window
-        for kind in ("sliding", "chunked")
+        for kind in (gradients.sliding, gradients.chunked)
     )
     assert sliding < chunked
 
@@ -74,7 +74,7 @@ def test_more_batches_narrow_the_interval():
     widths = []
     for few in (4, 40):
         batches = [linear_process(length=T, batch_size=1).sample(key) for key in keys[:few]]
-        advice = suggest_window(cell, cell.init(None), batches, squared_error, truncation="sliding")
+        advice = suggest_window(cell, cell.init(None), batches, squared_error, truncation=gradients.sliding)
         widths.append(advice.interval[1] - advice.interval[0])
     assert widths[1] < widths[0]
 
@@ -116,7 +116,23 @@ def test_a_zero_gradient_short_sequences_and_few_lags_are_refused():
     short = [jax.tree.map(lambda leaf: leaf[:, :5], batch) for batch in BATCHES]
     assert "5 lags are too few" in suggest_window(cell, cell.init(None), short, squared_error).reason
     few = suggest_window(leaky(0.97), leaky(0.97).init(None), BATCHES, squared_error, lags=12)
-    assert few.window is None and "Look at more lags" in few.reason and len(few.bias) == 12
+    assert few.window is None and "ook at more lags" in few.reason and len(few.bias) == 12
+
+
+def test_a_slow_part_behind_a_fast_one_is_noticed_where_few_lags_are_looked_at():
+    def step(params, h, x):
+        h = params["a"] * h + params["b"] * x
+        return h, jnp.sum(h, keepdims=True)
+
+    cell = Cell(
+        lambda _: {"a": jnp.asarray([0.4, 0.98]), "b": jnp.asarray([1.0, 0.02])}, lambda _: jnp.zeros(2), step
+    )
+    advice = suggest_window(
+        cell, cell.init(None), BATCHES, squared_error, tolerance=0.5, truncation=gradients.sliding, lags=10
+    )
+    assert advice.window is None
+    with pytest.raises(NumericalError, match=r"beyond lag 10 are larger than the decay|not decay|too slowly"):
+        advice.raise_if_bad()
 
 
 @pytest.mark.parametrize(
@@ -124,9 +140,11 @@ def test_a_zero_gradient_short_sequences_and_few_lags_are_refused():
     [
         ({"tolerance": 0.0}, "tolerance is 0.0"),
         ({"truncation": "both"}, "truncation is 'both'"),
+        ({"batches": BATCHES[0]}, "got 1 batches; expected at least 3"),
         ({"batches": BATCHES[:2]}, "got 2 batches; expected at least 3"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_types")
 def test_bad_arguments_are_named(options, message):
     cell = leaky(0.5)
     batches = options.pop("batches", BATCHES)

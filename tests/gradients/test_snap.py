@@ -115,6 +115,30 @@ def test_zero_weights_and_silent_relus_do_not_hide_structure():
     params = jax.tree.map(jnp.zeros_like, cell.init(jax.random.key(0)))
     trajectory = unroll(cell.step, params, jnp.zeros(3), jnp.zeros((20, 2)) + 1e-9)
     assert influence_pattern(cell.step, params, trajectory, steps=2).units.shape == (3, 18)
+    for activation in ("relu", "tanh"):
+        cell = cells.elman(4, 64, activation=activation)
+        params = cell.init(jax.random.key(0))
+        short = unroll(cell.step, params, jnp.zeros(64), jnp.ones((1, 4)))
+        assert influence_pattern(cell.step, params, short).kept.all()
+
+
+@pytest.mark.parametrize("of_params", ["float32", "bfloat16"])
+def test_states_of_another_dtype_than_the_parameters_are_carried(of_params):
+    cell = cells.elman(2, 3)
+
+    def step(params, h, x):
+        h = cell.step(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params), h.astype(jnp.float32), x)[
+            0
+        ]
+        return h.astype(jnp.bfloat16), h
+
+    params = jax.tree.map(lambda leaf: leaf.astype(of_params), cell.init(jax.random.key(0)))
+    xs, h_0 = jnp.ones((1, 4, 2), jnp.float32), jnp.zeros((1, 3), jnp.bfloat16)
+    batch = Batch(xs, jnp.ones((1, 4, 3), jnp.float32), jnp.ones((1, 4), jnp.float32))
+    pattern = influence_pattern(step, params, unroll(step, params, h_0[0], xs[0]))
+    estimator = snap(step, squared_error, pattern=pattern)
+    found, _ = estimator.estimate(params, estimator.init(params, h_0), batch, None)
+    assert {leaf.dtype for leaf in jax.tree.leaves(found.grads)} == {jnp.dtype(of_params)}
 
 
 def test_borders_between_batches_change_nothing():
@@ -131,11 +155,16 @@ def test_borders_between_batches_change_nothing():
     assert_close((total, carry), (whole, end), EPS_12)
 
 
+@pytest.mark.usefixtures("unchecked_types")
 def test_a_pattern_of_another_network_is_refused():
     cell, _ = CELLS["gru"]
     params = cell.init(jax.random.key(0))
     estimator = snap(cell.step, squared_error, pattern=pattern_of("elman_tanh", 1))
     with pytest.raises(ValueError, match=r"gradients\.snap: the pattern is of n = 4 and 32 parameters"):
         estimator.init(params, cell.initial_states(params, 1))
+    with pytest.raises(ValueError, match="the pattern does not know init_state"):
+        snap(cell.step, squared_error, pattern=pattern_of("gru", 1), init_state=cell.init_state)
+    with pytest.raises(TypeError, match=r"gradients\.snap: pattern is None"):
+        snap(cell.step, squared_error, pattern=None)
     with pytest.raises(ValueError, match=r"influence_pattern: steps is 0"):
         pattern_of("gru", 0)

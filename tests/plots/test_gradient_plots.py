@@ -31,7 +31,8 @@ def comparison(windows=("1", "4", "full"), steps=9, seeds=3):
     error = np.array(
         [rng.uniform(0.1, 1, seeds) if window != "full" else np.zeros(seeds) for window in windows]
     )
-    return Comparison(windows, tuple(runs), error, error, error, np.ones(len(windows)))
+    numbers = tuple(None if window == "full" else int(window) for window in windows)
+    return Comparison(windows, numbers, tuple(runs), error, error, error, np.ones(len(windows)))
 
 
 def test_gradient_by_lag_draws_shares_in_per_cent(ax):

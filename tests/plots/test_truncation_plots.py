@@ -81,7 +81,7 @@ def test_strategies_name_what_cannot_be_drawn(ax, arguments, message):
 
 def fidelities(bias, cosine, error=0.01):
     return [
-        Fidelity(Measures(b, c, 1.0, 1.0, 0.0), Measures(error * b, error, 0.0, 0.0, 0.0), None)
+        Fidelity(b, c, 1.0, 1.0, 0.0, Measures(error * b, error, 0.0, 0.0, 0.0), None)
         for b, c in zip(bias, cosine, strict=True)
     ]
 

@@ -27,7 +27,9 @@ def comparison(labels=("1", "full")):
     history = History(rng.uniform(1, 2, (2, 5)), np.ones((2, 5)), np.arange(1.0, 6), 0.0)
     run = TrainResult(({"W_hh": np.ones((2, 2))}, {}), None, None, history, False)
     error = np.where(np.array(labels)[:, None] == "full", 0.0, np.full((W, 2), 0.5))
-    return Comparison(labels, (run,) * W, rng.uniform(1, 2, (W, 2)), 1 - error, error, np.full(W, 12345.0))
+    windows = tuple(None if label == "full" else int(label) for label in labels)
+    loss = rng.uniform(1, 2, (W, 2))
+    return Comparison(labels, windows, (run,) * W, loss, 1 - error, error, np.full(W, 12345.0))
 
 
 def diagnosis(T=4, n=2, **changes):
