@@ -253,9 +253,9 @@ plt.show()
 # %% [markdown]
 # For π = 0.95 the noise of a term falls with the lag, as 0.92 a step, and the variance ends at 0.29. For
 # π = 0.7 it rises, as 1.08 a step, and the variance grows by 16 % for every further step. The draws agree
-# with the lines, until they do not: at T = 80 and π = 0.7 the variance is 60 000, and 2000 draws show
-# about 5. It sits in paths that almost never come. **An estimate of the variance does not warn of an infinite
-# variance;** the condition a² < π does.
+# with the lines, until they do not: at T = 80 and π = 0.7 the variance is 60 000, and 2000 draws show about
+# 5. On the left none of them reaches back further than lag 18: the variance sits in paths that almost never
+# come. **An estimate of the variance does not warn of an infinite variance;** the condition a² < π does.
 #
 # For a network, whose terms fall like $e^{-\lambda s}$, a² becomes $e^{-2\lambda}$: `smallest_keep` of
 # `geometric_decay` reads it off the lag profile.
@@ -272,6 +272,7 @@ growth = exact_variance(0.7, 80)
 check("growth of the variance per step, π = 0.7", growth[-1] / growth[-2], 1.157, 0.002)
 check("variance at T = 80, π = 0.7", growth[-1], 60_000, 500)
 check("and as drawn", drawn[1][0, -1], 5, 20)
+check("furthest lag of a draw, π = 0.7", np.flatnonzero(kept[1].estimated)[-1], 18, 2)
 profile = gradients.lag_profile(leaky_sum, output, w, start, one_sequence(40, 40))
 check("smallest π", gradients.geometric_decay(profile.norm).smallest_keep, 0.81, 1e-4)
 
@@ -286,27 +287,38 @@ check("smallest π", gradients.geometric_decay(profile.norm).smallest_keep, 0.81
 task = jr.tasks.linear_process(noise=3.0, length=24, batch_size=8)
 cell = jr.cells.stack(jr.cells.lstm(1, 6, forget_bias=3.0), jr.cells.dense(6, 1))
 params = cell.init(jax.random.key(0))
+draws = 100
 split = {
     "chunks, K = 8": (partial(gradients.chunked, window=8), 1, "#009E73", "s-"),
     "sliding, K = 8": (partial(gradients.sliding, window=8), 1, "#E69F00", "^-"),
-    "randomized, π = 0.9": (partial(gradients.randomized, keep=0.9), 100, "#CC79A7", "o-"),
+    "randomized, π = 0.9": (partial(gradients.randomized, keep=0.9), draws, "#CC79A7", "o-"),
     "RTRL": (gradients.rtrl, 1, "#000000", "--"),
 }
-share = {}
+
+
+@jax.jit
+def kept_by_all(*where):
+    return {
+        name: gradients.kept_lags(constructor, cell.step, task.step_loss, *where, draws=draws)
+        for name, (constructor, draws, _, _) in split.items()
+    }
+
+
+batch = task.sample(jax.random.key(1))
+found = kept_by_all(params, cell.initial_states(params, 8), batch, jax.random.key(2))
+share = {name: of_one.estimated / of_one.exact for name, of_one in found.items()}
+
+# %%
 _, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
-for name, (constructor, draws, color, style) in split.items():
-    run = partial(gradients.kept_lags, constructor, cell.step, task.step_loss, draws=draws)
-    states, batch = cell.initial_states(params, 8), task.sample(jax.random.key(1))
-    found = jax.jit(run)(params, states, batch, jax.random.key(2))
-    share[name] = found.estimated / found.exact
+for name, (_, _, color, style) in split.items():
     ax.plot(share[name], style, color=color, markersize=4, label=name)
-    if draws > 1:
-        one_draw = np.sqrt(draws) * found.standard_error / np.abs(found.exact)
-        ax.fill_between(np.arange(24), 1 - one_draw, 1 + one_draw, color=color, alpha=0.2, linewidth=0,
-                        label="± one draw")  # fmt: skip
-ax.set(
-    xlabel="lag t − k (steps)", ylabel="kept, relative to the exact term", xlim=(-0.3, 15.3), ylim=(-0.6, 2.8)
+noisy = found["randomized, π = 0.9"]
+band = np.sqrt(draws) * noisy.standard_error / np.abs(noisy.exact)
+ax.fill_between(
+    np.arange(24), 1 - band, 1 + band, color="#CC79A7", alpha=0.2, linewidth=0, label="± one draw"
 )
+ax.set(xlabel="lag t − k (steps)", ylabel="kept, relative to the exact term")
+ax.set(xlim=(-0.3, 15.3), ylim=(-0.6, 2.8))
 ax.legend(fontsize="small", ncols=2)
 plt.show()
 
@@ -351,35 +363,37 @@ print(f"K = {after.window}, with other batches {after.interval[0]} to {after.int
 # %%
 _, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
 jr.plots.plot_gradient_by_lag(before.profile, label="before training", ax=left)
-jr.plots.plot_gradient_by_lag(after.profile, windows=(4, 8, 16, 32), label="after", ax=left)
 windows = (1, 4, 16, 32)
-states = cell.initial_states(params, 16)
+jr.plots.plot_gradient_by_lag(after.profile, windows=windows, label="after", ax=left)
 full = gradients.full(cell.step, task.step_loss)
 
 
-def fidelity(K):
-    chunked = gradients.chunked(cell.step, task.step_loss, window=K)
-    return jax.jit(partial(gradients.fidelity, chunked, full))(params, batches, jax.random.key(0), h_0=states)
+@jax.jit
+def fidelity_of_all(params, batches, key):
+    states = cell.initial_states(params, 16)
+    chunks = [gradients.chunked(cell.step, task.step_loss, window=K) for K in windows]
+    return [gradients.fidelity(chunked, full, params, batches, key, h_0=states) for chunked in chunks]
 
 
-fidelities = [fidelity(K) for K in windows]
+fidelities = fidelity_of_all(params, batches, jax.random.key(0))
 jr.plots.plot_fidelity(windows, fidelities, label="chunks, after training", ax=right)
 plt.show()
 
 # %% [markdown]
-# Untrained, the terms fall by 0.02 nats a step only, and no window within 64 steps can be vouched for.
-# Trained, they fall by 0.32, and chunks of about 14 steps lose a tenth. With K = 4 the bias is 0.29 and the
-# cosine still 0.94: a biased gradient may well point the right way. Here training made the memory shorter;
-# where there is something to remember it grows. So ask again later.
+# Untrained, the terms fall by 0.025 nats a step only, and no window within 64 steps can be vouched for.
+# Trained, they fall by 0.35, and chunks of about 16 steps lose a tenth (on average over where chunks begin;
+# the right picture is of those that begin at the first step). With K = 4 the bias is 0.31 and the cosine
+# still 0.91: a biased gradient may well point the right way. Here training made the memory shorter; where
+# there is something to remember it grows. So ask again later.
 
 # %%
 assert before.window is None and "decay too slowly" in before.reason
-check("nats per step before", before.decay.log_rate, -0.022, 0.01)
-check("nats per step after", after.decay.log_rate, -0.32, 0.05)
-check("window after", after.window, 14, 3)
-check("bias at K = 4", fidelities[1].bias, 0.29, 0.06)
-check("cosine at K = 4", fidelities[1].cosine, 0.94, 0.03)
-check("smallest π for randomized truncation", after.decay.smallest_keep, 0.52, 0.06)
+check("nats per step before", before.decay.log_rate, -0.025, 0.006)
+check("nats per step after", after.decay.log_rate, -0.35, 0.05)
+check("window after", after.window, 16, 3)
+check("bias at K = 4", fidelities[1].bias, 0.31, 0.06)
+check("cosine at K = 4", fidelities[1].cosine, 0.91, 0.04)
+check("smallest π for randomized truncation", after.decay.smallest_keep, 0.50, 0.06)
 
 # %% [markdown]
 # A chaotic network, of random weights with gain 2, gets no window at all: its terms grow with the lag, and
@@ -392,7 +406,7 @@ first = first | {"W_hh": 2 * jax.random.normal(jax.random.key(2), (64, 64)) / 8}
 refused = jr.suggest_window(wild, (first, readout), batches, task.step_loss)
 print(refused.reason)
 assert refused.window is None and not refused.decay.geometric
-check("nats per step", refused.decay.log_rate, 0.20, 0.02)
+check("nats per step", refused.decay.log_rate, 0.17, 0.03)
 check("bias of chunks of 10 steps", refused.bias[9], 1, 0.01)
 
 # %% [markdown]
@@ -415,12 +429,14 @@ plt.show()
 copied = {row["estimator"]: row["final_loss"] for row in copying.rows()}
 
 # %% [markdown]
-# With K = 6 the loss stays near ln 4 = 1.386, that of a guess, however long one trains; with 7 it falls to
-# 0.01, later than with full BPTT, which ends at 0.001. One lag decides.
+# With K = 6 the loss dips to 1.2, by what an untrained memory holds, and returns to ln 4 = 1.386, that of a
+# guess: training without lag 6 spoils it. With 7 it falls to 0.01, later than with full BPTT, which ends at
+# 0.001. One lag decides.
 
 # %%
 check("baseline, ln 4", task.baseline, 1.386, 0.001)
-check("K = 6", copied["6"], 1.37, 0.06)
+check("K = 6, after 20 to 30 steps", copying.results[0].history.loss[0, 20:30].mean(), 1.2, 0.05)
+check("K = 6, at the end", copied["6"], 1.38, 0.04)
 check("K = 7", copied["7"], 0.01, 0.01)
 check("full BPTT", copied["full"], 0.001, 0.001)
 
@@ -474,7 +490,7 @@ assert end[5] < end[20] < end[100]
 # %% [markdown]
 # ## 6. What do the others cost, and what do they give?
 #
-# All estimators on one task, the forecast of a noisy linear process by a GRU of 8 units. `compare` trains
+# Several estimators on one task, the forecast of a noisy linear process by a GRU of 8 units. `compare` trains
 # it with each of them, measures the time of an update, and the relative error of the gradient at the end of
 # training (the root mean square over 16 draws).
 
@@ -482,14 +498,11 @@ assert end[5] < end[20] < end[100]
 task = jr.tasks.linear_process(noise=3.0, length=50, batch_size=16)
 cell = jr.cells.stack(jr.cells.gru(1, 8), jr.cells.dense(8, 1))
 params = cell.init(jax.random.key(0))
-trajectory = jr.unroll(cell.step, params, cell.init_state(params), task.sample(jax.random.key(1)).xs[0])
-pattern = gradients.influence_pattern(cell.step, params, trajectory, init_state=cell.init_state)
 result = jr.compare(
     cell, task.step_loss, task.sample, jr.training.clipped_adam(1e-2),
     windows=(5,),
     estimators={
         "π = 0.9": partial(gradients.randomized, keep=0.9),
-        "SnAp-1": partial(gradients.snap, pattern=pattern),
         "UORO": gradients.uoro,
         "forward": gradients.forward,
         "RTRL": gradients.rtrl,
@@ -524,19 +537,18 @@ for (name, row), times in zip(rows.items(), cost, strict=True):
 # %% [markdown]
 # Chunks of 5 steps are off by 22 % and end where full BPTT ends, at the best possible loss, with a seventh of
 # the memory: this task does not care. So does randomized truncation, at the price of full BPTT. RTRL is exact
-# and costs several times as much, though the network has but 257 parameters; SnAp-1 is off by 10 %. UORO and
-# the forward gradient are unbiased, but off by 1.5 and 14 times the gradient: after 300 steps UORO is 0.03
-# behind and the forward gradient 0.3. No bias is not enough.
+# and costs several times as much, though the network has but 257 parameters. UORO and the forward gradient
+# are unbiased, but off by 1.5 and 14 times the gradient: after 300 steps UORO is 0.03 behind and the forward
+# gradient 0.3. No bias is not enough.
 
 # %%
 behind = {name: row["final_loss"] - rows["full"]["final_loss"] for name, row in rows.items()}
 check("loss of full BPTT minus the best possible", rows["full"]["final_loss"] - task.optimum, 0, 0.03)
-for name in ("5", "π = 0.9", "SnAp-1"):
+for name in ("5", "π = 0.9"):
     check(f"loss behind full BPTT, {names.get(name, name)}", behind[name], 0, 0.02)
 check("loss behind full BPTT, UORO", behind["UORO"], 0.03, 0.02)
 check("loss behind full BPTT, forward", behind["forward"], 0.3, 0.1)
 check("error, chunks of 5", rows["5"]["relative_error"], 0.22, 0.03)
-check("error, SnAp-1", rows["SnAp-1"]["relative_error"], 0.10, 0.02)
 check("error, UORO", rows["UORO"]["relative_error"], 1.5, 0.2)
 check("error, forward", rows["forward"]["relative_error"], 14, 1.5)
 check("memory, full BPTT over chunks of 5", rows["full"]["memory_bytes"] / rows["5"]["memory_bytes"], 7, 1)

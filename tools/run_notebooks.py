@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import jupytext
@@ -59,7 +60,8 @@ def main(names: list[str]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     paths = [ROOT / "notebooks" / f"{Path(name).stem}.py" for name in names]
     paths = paths or sorted((ROOT / "notebooks").glob("*.py"))
-    results = [run(path, ROOT / "build" / "notebooks") for path in paths]
+    with ProcessPoolExecutor(2) as workers:
+        results = list(workers.map(run, paths, [ROOT / "build" / "notebooks"] * len(paths)))
     return 0 if results and all(results) else 1
 
 

@@ -226,7 +226,7 @@ def plot_cost(
     if some.any():
         low, high = np.min(error[some]), np.max((error + np.nan_to_num(bars))[some])
     # Room for what stands at the bottom edge.
-    ax.set(xscale="log", yscale="log", ylim=(low / (3 if some.all() else 20), 3 * high))
+    ax.set(xscale="log", yscale="log", ylim=(low / (3 if some.all() else 8), 3 * high))
     ax.errorbar(cost[some], error[some], bars[some], fmt="o", color=CYCLE[0], markersize=5, capsize=2)
     if not some.all():
         edge, name = ax.get_xaxis_transform(), "error 0: exact"

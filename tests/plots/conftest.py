@@ -10,5 +10,5 @@ def ax():
     open_before = plt.get_fignums()
     figure = Figure(layout="constrained")
     yield figure.subplots()
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert plt.get_fignums() == open_before

@@ -113,6 +113,11 @@ def test_loss_curves_draw_median_and_range_over_seeds(ax, against):
     assert ax.lines[-1].get_color() == "k"
 
 
+def test_many_estimators_that_share_a_colour_differ_in_their_line(ax):
+    plot_loss_curves(comparison((*"12345678", "full")), ax=ax)
+    assert len({(line.get_color(), line.get_linestyle()) for line in ax.lines}) == 9
+
+
 def test_loss_curves_show_the_baseline_and_the_unit(ax):
     plot_loss_curves(comparison(), baseline=1.25, unit="nats", ax=ax)
     np.testing.assert_array_equal(ax.lines[-1].get_ydata(), [1.25, 1.25])

@@ -190,15 +190,25 @@ def test_cost_draws_a_point_an_estimator_and_those_without_error_at_the_edge(ax)
     assert 0 < low < 0.1 and high > 77
 
 
-def test_every_point_of_cost_has_its_label_and_no_label_covers_another(ax):
-    plot_cost(COSTS, ERRORS, labels=NAMES, ax=ax)
-    ax.figure.canvas.draw()
-    assert {text.get_text(): text.xy for text in ax.texts} == {
-        name: (cost, error) for name, cost, error in zip(NAMES, COSTS, ERRORS, strict=True)
-    }
+@pytest.mark.parametrize(
+    ("costs", "errors"),
+    [
+        (COSTS, ERRORS),
+        (np.array([1, 1.1, 1.3, 1.6, 50]), np.array([0.3, 0.31, 0.29, 0.3, 40])),
+        (np.array([1, 1.4, 100]), np.array([0.3, 0.3, 0.1])),
+        (np.array([1, 1.1, 1.2]), np.zeros(3)),
+    ],
+    ids=["spread", "crowded", "side by side", "exact"],
+)
+def test_every_point_of_cost_has_its_label_and_no_label_covers_another(ax, costs, errors):
+    plot_cost(costs, errors, labels=NAMES[-len(costs) :], ax=ax)
+    ax.figure.draw_without_rendering()
+    assert {text.get_text(): text.xy for text in ax.texts} == dict(
+        zip(NAMES[-len(costs) :], zip(costs, errors, strict=True), strict=True)
+    )
     boxes = [text.get_window_extent() for text in ax.texts]
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
-    points = ax.transData.transform(np.stack([COSTS, ERRORS], axis=1)[ERRORS > 0])
+    points = ax.transData.transform(np.stack([costs, errors], axis=1)[errors > 0])
     assert not any(box.contains(*point) for box in boxes for point in points)
 
 
