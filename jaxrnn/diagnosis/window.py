@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
@@ -161,6 +160,8 @@ def _tail(count):
     Resampling a few batches scatters too little; the quantile is moved out as Student's t and the unbiased
     variance would have it (Hesterberg, What teachers should know about the bootstrap, 2015).
     """
+    from scipy import stats  # which takes a second to import
+
     return stats.norm.cdf(-((count / (count - 1)) ** 0.5) * stats.t.ppf(0.975, count - 1))
 
 
