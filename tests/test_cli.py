@@ -283,11 +283,7 @@ def test_a_new_report_replaces_an_earlier_one_and_shows_progress_on_standard_err
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
     assert not list(tmp_path.rglob(".*"))
     out, err = capsys.readouterr()
-    assert (
-        "ok.txt: 395 characters, 27 symbols" in err
-        and "elman window 2" in err
-        and "elman window full" in err
-    )
+    assert "ok.txt: 395 characters, 27 symbols" in err and "elman window 2" in err and "elman full" in err
     assert out.startswith("cell")
 
 
