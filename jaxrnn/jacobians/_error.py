@@ -22,8 +22,8 @@ _SVD_ROUNDING = 100
 
 
 def log_error(
-    log_norm: Float[Array, "A L"],
     log_moved: Float[Array, "A L"],
+    log_norm: Float[Array, "A L"],
     log_abs: Float[Array, "A L"],
     residual: Float[Array, "A L"],
     lags: Int[Array, " L"],

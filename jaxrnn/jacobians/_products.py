@@ -127,16 +127,31 @@ def _look(slots, views, groups):
     """[S, 3, V]: ln σ₁, its residual and the bound by absolute values, for every view."""
     if not views:
         return slots.seen
-    columns = []
-    for view in views:
-        # A block may be so small beside the others that its squares underflow.
-        block, smaller = _scaled.normalise(after(slots.P[:, view.rows, view.cols], columns[-1:]))
-        sigma, residual = top_singular_value(block)
-        group = groups.index((view.rows.start, view.rows.stop))
-        sums = slots.a[:, group, view.cols]
-        # ‖A‖₂ <= sqrt(columns)·‖A‖₁.
-        bound = jnp.sqrt(jnp.asarray(sums.shape[1], sums.dtype)) * jnp.max(sums, axis=1)
-        log_norm = _scaled.log_scaled(sigma, slots.P_exponent + smaller)
-        log_abs = _scaled.log_scaled(bound, slots.a_exponent[:, group])
-        columns.append(jnp.stack([log_norm, residual, log_abs], axis=1))
-    return jnp.stack(columns, axis=2)
+    # Blocks of one shape go through one batched call: one each takes long to compile with many layers.
+    shapes = {}
+    for place, view in enumerate(views):
+        shapes.setdefault((view.rows.stop - view.rows.start, view.cols.stop - view.cols.start), []).append(
+            place
+        )
+    looks = []
+    for places in shapes.values():
+        some = [views[place] for place in places]
+        blocks = jnp.stack([slots.P[:, view.rows, view.cols] for view in some], axis=1)
+        in_group = np.array([groups.index((view.rows.start, view.rows.stop)) for view in some])
+        sums = jnp.stack([slots.a[:, g, view.cols] for g, view in zip(in_group, some, strict=True)], axis=1)
+        exponents = slots.P_exponent[:, None], slots.a_exponent[:, in_group]
+        looks.append(_look_at_blocks(after(blocks, looks[-1:]), sums, *exponents))
+    order = np.argsort(np.concatenate(list(shapes.values())))
+    return jnp.concatenate(looks, axis=2)[:, :, order]
+
+
+def _look_at_blocks(blocks, sums, exponents, sum_exponents):
+    """[S, 3, V] of blocks [S, V, rows, cols] and the sums of absolute values in their columns."""
+    S, V = blocks.shape[:2]
+    # A block may be so small beside the others that its squares underflow.
+    blocks, smaller = _scaled.normalise(blocks.reshape(S * V, *blocks.shape[2:]))
+    sigma, residual, smaller = (x.reshape(S, V) for x in (*top_singular_value(blocks), smaller))
+    # ‖A‖₂ <= sqrt(columns)·‖A‖₁.
+    bound = jnp.sqrt(jnp.asarray(sums.shape[-1], sums.dtype)) * jnp.max(sums, axis=-1)
+    log_norm = _scaled.log_scaled(sigma, exponents + smaller)
+    return jnp.stack([log_norm, residual, _scaled.log_scaled(bound, sum_exponents)], axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -113,28 +114,28 @@ def norms_of_views(function: str, js, views: tuple[View, ...], at, lags) -> list
     clean = n_bad[t] == n_bad[np.maximum(t - lag, 0)]
     exists, inside = (lag >= 0) & (lag <= t), (lag > 0) & (lag <= t)
 
-    def assemble(view, log_norm, error):
-        at_start = 0.0 if view.rows.start == view.cols.start else -jnp.inf
-        if len(swept_t):
-            log_norm = jnp.where(inside, log_norm.at[row, column].get(mode="clip"), at_start)
-            error = jnp.where(inside, error.at[row, column].get(mode="clip"), 0.0)
-        else:
-            log_norm, error = jnp.full(lag.shape, at_start, js.dtype), jnp.zeros(lag.shape, js.dtype)
+    def assemble(at_start, swept):
+        log_norm, error = jnp.broadcast_to(at_start, lag.shape), jnp.zeros(lag.shape, factors.mantissas.dtype)
+        if swept:
+            log_norm, error = (
+                jnp.where(inside, table.at[row, column].get(mode="clip"), rest)
+                for table, rest in zip(swept, (log_norm, error), strict=True)
+            )
         log_norm = jnp.where(exists, jnp.where(clean, log_norm, jnp.nan), -jnp.inf)
         error = jnp.where(exists & ~clean, jnp.inf, error)
         return Norms(log_norm, error, error < CERTIFIED_BELOW)
 
-    return [assemble(view, *pair) for view, pair in zip(views, swept, strict=True)]
+    at_start = np.array([0 if view.rows.start == view.cols.start else -np.inf for view in views])
+    tables = jax.vmap(assemble)(jnp.asarray(at_start, factors.mantissas.dtype), swept)
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], tables) for i in range(len(views))]
 
 
 def _sweep_with_errors(factors, at, lags, views):
-    """(ln σ₁, its error) of every view at [t in at, lag]."""
+    """(ln σ₁, its error) at [view, t in at, lag]; nothing without times."""
     if not len(at):
-        return [(None, None)] * len(views)
+        return ()
     swept = sweep(factors, at, lags, views)
     moved = log_moved(factors, swept, at, lags)
     n = factors.mantissas.shape[-1]
-    return [
-        (log_norm, log_error(log_norm, moved, log_abs, residual, jnp.asarray(lags), n))
-        for log_norm, residual, log_abs in zip(swept.log_norm, swept.residual, swept.log_abs, strict=True)
-    ]
+    error = jax.vmap(lambda *of_view: log_error(moved, *of_view, jnp.asarray(lags), n))
+    return swept.log_norm, error(swept.log_norm, swept.log_abs, swept.residual)
