@@ -11,7 +11,7 @@ INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python 
 export OPENBLAS_NUM_THREADS ?= 1
 export MPLBACKEND ?= agg
 
-.PHONY: help report test doctest lint format bench validate notebooks docs clean
+.PHONY: help report test doctest lint format bench bench-quick validate notebooks docs clean
 
 help:
 	@echo "make report     train, measure and draw: report/index.html"
@@ -20,6 +20,7 @@ help:
 	@echo "make notebooks  run the notebooks"
 	@echo "make docs       the documentation: docs/_build/html/index.html"
 	@echo "make bench      the benchmarks: a dated table in benchmarks/results/"
+	@echo "make bench-quick  the same, small: does it run?"
 	@echo "make validate   norms and spectra against exact ones, 15 minutes: validation/results/"
 
 report: $(VENV)/.with-nothing
@@ -47,14 +48,17 @@ notebooks: $(VENV)/.with-notebooks
 docs: $(VENV)/.with-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-bench: $(VENV)/.with-nothing
+bench: $(VENV)/.with-bench
 	$(BIN)/python -m benchmarks
+
+bench-quick: $(VENV)/.with-bench
+	$(BIN)/python -m benchmarks --quick
 
 validate: $(VENV)/.with-oracle
 	$(BIN)/python -m validation
 
 clean:
-	rm -rf $(VENV) build dist report docs/_build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist report docs/_build .pytest_cache .ruff_cache .jax_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,4 +1,7 @@
-"""``python -m benchmarks [NAME ...]``: run the benchmarks, print the tables and, if all ran, write them."""
+"""``python -m benchmarks [--quick] [NAME ...]``: run the benchmarks and print their tables.
+
+All of them together, and not quick, are written to ``benchmarks/results/``.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ import datetime
 from importlib import import_module
 from pathlib import Path
 
-from benchmarks.harness import environment
+from benchmarks import harness
 
 NAMES = (
     "training_gradient",
+    "long_sequences",
     "estimators",
     "step_jacobians",
     "jacobian_products",
@@ -27,13 +31,15 @@ NAMES = (
 
 def main(names: list[str]) -> int:
     """Exit code 0, or 2 for a name that does not exist."""
+    harness.QUICK = "--quick" in names
+    names = [name for name in names if name != "--quick"]
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         print(
             f"benchmarks: {', '.join(unknown)} unknown; expected some of {', '.join(NAMES)}.", file=sys.stderr
         )
         return 2
-    where = environment()
+    where = harness.environment()
     parts = [
         f"# Results\n\n{where}\n\nMade by `python -m benchmarks`. Ratios are to the first row of a table."
     ]
@@ -43,7 +49,7 @@ def main(names: list[str]) -> int:
         summary = module.__doc__.partition("\n")[0]
         parts.append(f"## {module.TITLE}\n\n{summary} (`benchmarks/{name}.py`)\n\n{module.run()}")
         print(f"\n{parts[-1]}")
-    if not names:
+    if not (names or harness.QUICK):
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
         path = Path(__file__).parent / "results" / f"{date}-cpu.md"
         path.parent.mkdir(exist_ok=True)

@@ -8,6 +8,7 @@ import platform
 import random
 import time
 from collections.abc import Callable, Sequence
+from math import nan
 from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
@@ -17,13 +18,20 @@ import numpy as np
 
 import jaxrnn
 
+QUICK = False
+"""Set by ``--quick``: few rounds and small sizes, to see that all of it runs."""
+
 
 class Case(NamedTuple):
-    """A function to compile and call; or several, one a static argument, which are called in turn."""
+    """A function to compile and call; or several, one a static argument, which are called in turn.
+
+    `compiled` marks a function that is no JAX program and is called as it is.
+    """
 
     name: str
     functions: Callable | Sequence[Callable]
     arguments: tuple
+    compiled: bool = False
 
 
 class Timing(NamedTuple):
@@ -34,16 +42,19 @@ class Timing(NamedTuple):
     wall_quartiles: tuple[float, float]
     cpu: float
     compile: float
-    temp_bytes: int
+    temp_bytes: float
 
 
 def measure(cases: Sequence[Case], *, rounds: int = 11, seed: int = 0) -> list[Timing]:
     """Compile all cases apart, call each once unmeasured, then all of them in every round, shuffled."""
+    rounds = min(rounds, 3) if QUICK else rounds
     programs, compile_seconds = [], []
     for case in cases:
         functions = case.functions if isinstance(case.functions, Sequence) else [case.functions]
         began = time.perf_counter()
-        programs.append([jax.jit(f).lower(*case.arguments).compile() for f in functions])
+        programs.append(
+            [f if case.compiled else jax.jit(f).lower(*case.arguments).compile() for f in functions]
+        )
         compile_seconds.append(time.perf_counter() - began)
     calls = [
         lambda programs=some, arguments=case.arguments: jax.block_until_ready(
@@ -68,7 +79,7 @@ def measure(cases: Sequence[Case], *, rounds: int = 11, seed: int = 0) -> list[T
             tuple(quantiles(walls[c], n=4)[::2]),
             median(cpus[c]),
             compile_seconds[c],
-            max(p.memory_analysis().temp_size_in_bytes for p in programs[c]),
+            nan if case.compiled else max(p.memory_analysis().temp_size_in_bytes for p in programs[c]),
         )
         for c, case in enumerate(cases)
     ]

@@ -1,66 +1,82 @@
-"""Loss and gradient of a batch: `gradients.full` and `.chunked` against `jax.grad` over `lax.scan`."""
+"""Loss and exact gradient of one recurrent layer: jaxrnn against the libraries' own layers."""
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-from jax import lax
+from math import prod
 
-import jaxrnn as jr
-from benchmarks.harness import Case, measure, table
+import jax
+import numpy as np
+
+from benchmarks import harness
+from benchmarks.harness import measure, table
+from benchmarks.peers import JAX_PEERS, OURS, TORCH, cases
 
 TITLE = "Training gradient"
-T, B, D, H, OUT, K = 100, 32, 28, 128, 10, 16
+SIZES = [(100, 32, 28, 128), (1000, 32, 8, 128), (1000, 8, 64, 256), (200, 64, 128, 512)]
+"""(T, B, d, H)."""
 
 
 def run() -> str:
-    """One table a cell, (T, B, d, H) = (100, 32, 28, 128), with a readout of 10 classes."""
-    makers = {"elman": jr.cells.elman, "gru": jr.cells.gru, "lstm": jr.cells.lstm}
-    return "\n\n".join(f"{name}, {_SIZES}\n\n{table(_of_cell(make))}" for name, make in makers.items())
+    """A table for every layer and size, and a summary of them all."""
+    tables, rows = [], []
+    for kind in ("elman", "gru", "lstm"):
+        for size in SIZES[:1] if harness.QUICK else SIZES:
+            title, timings = _of_case(kind, *size)
+            tables.append(f"{title}\n\n{table(timings)}")
+            rows.append((title, *_ratios({timing.name: timing for timing in timings})))
+    return "\n\n".join([_summary(rows), *tables])
 
 
-_SIZES = f"T = {T}, B = {B}, d = {D}, H = {H}, {OUT} outputs"
+def _of_case(kind, T, B, d, H):
+    xs = jax.random.normal(jax.random.key(1), (T, B, d))
+    peers, torch, ours = (cases(makers, kind, d, H, xs) for makers in (JAX_PEERS, TORCH, OURS))
+    timings = measure([*peers, *torch, *ours], rounds=11 if T * B * H < 4e6 else 7)
+    _check_equal(peers[0], ours[:2])
+    return f"{kind}, T = {T}, B = {B}, d = {d}, H = {H}", timings
 
 
-def _of_cell(make):
-    cell = jr.cells.stack(make(D, H), jr.cells.dense(H, OUT))
-    key_params, key_x, key_y = jax.random.split(jax.random.key(0), 3)
-    params = cell.init(key_params)
-    xs = jax.random.normal(key_x, (B, T, D))
-    batch = jr.Batch(xs, jax.random.randint(key_y, (B, T), 0, OUT))
-    h_0 = cell.initial_states(params, B)
+def _check_equal(plain, some):
+    """Within 1e-5 of the largest entry: single precision, sums in another order."""
+    expected = jax.tree.leaves(jax.jit(plain.functions)(*plain.arguments))
+    for case in some:
+        for ours, reference in zip(
+            jax.tree.leaves(jax.jit(case.functions)(*case.arguments)), expected, strict=True
+        ):
+            scale = np.max(np.abs(reference))
+            np.testing.assert_allclose(np.asarray(ours), np.asarray(reference), rtol=0, atol=1e-5 * scale)
 
-    def naive(params, h_0, batch):
-        """What one writes without a library: the cell's step, vmapped over the batch, in one scan."""
 
-        def loss(params):
-            step = jax.vmap(cell.step, in_axes=(None, 0, 0))
-            _, logits = lax.scan(lambda h, x: step(params, h, x), h_0, jnp.swapaxes(batch.xs, 0, 1))
-            log_p = jax.nn.log_softmax(logits)
-            targets = jnp.swapaxes(batch.targets, 0, 1)[..., None]
-            return -jnp.mean(jnp.take_along_axis(log_p, targets, axis=-1))
+def _ratios(by_name):
+    """(best JAX peer, its wall time / ours, torch's better / ours, flax / flax's cell here), and memory."""
 
-        return jax.value_and_grad(loss)(params)
+    def starting(*starts):
+        return [timing for name, timing in by_name.items() if name.startswith(starts)]
 
-    def estimate(estimator):
-        def loss_and_gradient(params, h_0, batch):
-            carry = estimator.init(params, h_0)
-            return tuple(estimator.estimate(params, carry, batch, jax.random.key(0))[0])
-
-        return loss_and_gradient
-
-    loss = jr.losses.softmax_cross_entropy
-    full = estimate(jr.gradients.full(cell.step, loss))
-    chunked = estimate(jr.gradients.chunked(cell.step, loss, window=K))
-    arguments = (params, h_0, batch)
-    timings = measure(
-        [
-            Case("plain JAX: grad over lax.scan", naive, arguments),
-            Case("gradients.full", full, arguments),
-            Case(f"gradients.chunked, K = {K} (truncated)", chunked, arguments),
-        ],
-        rounds=21,
+    best = min(starting("plain", "flax", "equinox", "haiku"), key=lambda timing: timing.wall)
+    ours = by_name["jaxrnn: gradients.full"]
+    torch = min((timing.wall for timing in starting("torch")), default=np.nan)
+    linen = by_name.get("flax linen: RNN")
+    foreign = by_name.get("jaxrnn: flax linen's cell in unroll")
+    return (
+        best.name,
+        best.wall / ours.wall,
+        torch / ours.wall,
+        linen.wall / foreign.wall if linen and foreign else np.nan,
+        ours.temp_bytes / by_name["plain JAX: grad over lax.scan"].temp_bytes,
     )
-    for ours, plain in zip(*(jax.tree.leaves(jax.jit(f)(*arguments)) for f in (full, naive)), strict=True):
-        assert jnp.allclose(ours, plain, atol=1e-5)
-    return timings
+
+
+def _summary(rows):
+    lines = [
+        "How many times faster `gradients.full` is (wall time), and its temporary memory over plain JAX's:",
+        "",
+        "| | best JAX peer | peer / ours | torch / ours | flax's layer / its cell in `unroll` | memory |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {title} | {best} | {peer:.2f} | {torch:.2f} | {foreign:.2f} | {memory:.2f} |"
+        for title, best, peer, torch, foreign, memory in rows
+    ]
+    means = [prod(column) ** (1 / len(rows)) for column in list(zip(*rows, strict=True))[2:]]
+    lines.append("| geometric mean | | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
+    return "\n".join(lines)

@@ -27,6 +27,7 @@ __all__ = [
     "shape",
     "states_of_batch",
     "step_keeps_state",
+    "stepped",
     "trajectory",
 ]
 
@@ -143,15 +144,20 @@ def leading_axis(function: str, argument: str, tree, axis: int = 0) -> int | Non
     return next(iter(sizes.values()), None)
 
 
-def step_keeps_state(function: str, step, params, h_0, x_t) -> None:
-    """TypeError or ValueError unless `step` maps the state to one of the same structure.
+def stepped(function: str, result):
+    """What a step returned; TypeError unless it is the pair (h_t, y_t)."""
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise TypeError(f"{function}: step returned {type(result).__name__}; expected the pair (h_t, y_t).")
+    return result
+
+
+def step_keeps_state(function: str, step, params, h_0, x_t):
+    """Shapes and dtypes of (h_t, y_t); TypeError or ValueError unless `step` keeps the state's structure.
 
     JAX itself would broadcast a state of the wrong shape, or fail inside the scan without a name.
     """
     floating_leaves(function, "state", h_0, "Let tokens, keys and counters travel in xs.")
-    result = jax.eval_shape(step, params, h_0, x_t)
-    if not (isinstance(result, tuple) and len(result) == 2):
-        raise TypeError(f"{function}: step returned {type(result).__name__}; expected the pair (h_t, y_t).")
+    result = stepped(function, jax.eval_shape(step, params, h_0, x_t))
     h_t = result[0]
     if jax.tree.structure(h_t) != jax.tree.structure(h_0):
         raise TypeError(
@@ -170,6 +176,7 @@ def step_keeps_state(function: str, step, params, h_0, x_t) -> None:
                 f"{function}: state leaf {path} is {before_dtype} in h_0 but {after.dtype} after one step; "
                 "give params, h_0 and xs the same dtype."
             )
+    return result
 
 
 def jacobian_chain(function: str, js) -> tuple[int, int]:

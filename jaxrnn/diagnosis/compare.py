@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -131,7 +131,7 @@ def compare(
             )
         if name == "full" or name.isdecimal():
             raise ValueError(f"compare: estimators has the name {name!r}, which is that of a window.")
-    start = {} if stream else {"init_state": cell.init_state}
+    start: dict[str, Any] = {} if stream else {"init_state": cell.init_state}
     built = {
         label: constructor(cell.step, step_loss, **start)
         for label, constructor in {**constructors, **others, "full": full}.items()

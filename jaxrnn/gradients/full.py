@@ -11,7 +11,13 @@ from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 __all__ = ["full", "segment_gradients"]
 
 
-def full(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = None) -> Estimator:
+def full(
+    step: StepFn,
+    step_loss: StepLoss,
+    *,
+    init_state: InitState | None = None,
+    segment: int | None = None,
+) -> Estimator:
     """Full BPTT: the exact gradient of the batch's loss by `jax.grad` (E17).
 
     Parameters
@@ -20,6 +26,7 @@ def full(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = No
     init_state : where sequences start. By default at the states in the carry, which continue the
         previous batch (a stream; no gradient flows into it). With a cell's ``init_state`` every batch
         starts afresh there, the gradient reaches a learned h_0, and the carry is empty.
+    segment : steps that are computed again at a time, as for `unroll`: less memory for a second forward pass.
 
     Returns
     -------
@@ -30,7 +37,8 @@ def full(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = No
 
     Notes
     -----
-    Time about 3 forward passes; memory T states and intermediate values.
+    Time about 3 forward passes; memory T states and pre-activations. In segments of S steps: T/S states, and
+    the intermediate values of S steps.
 
     Example
     -------
@@ -50,18 +58,20 @@ def full(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = No
     def estimate(params, carry, batch, key):
         del key
         h_0, add_h_0 = starts.begin(params, carry, batch)
-        segment = time_major("gradients.full", h_0, batch)
-        loss, h_T, grads, h_0_cotangent = segment_gradients(step, step_loss, params, h_0, segment)
+        rows = time_major("gradients.full", h_0, batch)
+        loss, h_T, grads, h_0_cotangent = segment_gradients(
+            step, step_loss, params, h_0, rows, recompute=segment
+        )
         return GradientEstimate(loss, add_h_0(grads, h_0_cotangent)), starts.end(h_T)
 
     return Estimator(starts.init, estimate)
 
 
-def segment_gradients(step, step_loss, params, h_0, segment):
+def segment_gradients(step, step_loss, params, h_0, segment, *, recompute=None):
     """(loss, h_T, ∂L/∂params, ∂L/∂h_0) of a segment, by reverse mode through all of it."""
 
     def objective(params, h_0):
-        return segment_loss(step, step_loss, params, h_0, segment)
+        return segment_loss(step, step_loss, params, h_0, segment, recompute=recompute)
 
     (loss, h_T), grads = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(params, h_0)
     return loss, h_T, *grads

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn import _checks
-from jaxrnn.recurrence import unroll
+from jaxrnn.recurrence import scan
 from jaxrnn.types import Batch, Params, State, StepFn, StepLoss
 
 __all__ = ["Segment", "batch_step", "loss", "segment_loss", "time_major", "weighted_sum"]
@@ -62,12 +62,23 @@ class Segment(NamedTuple):
 
 
 def segment_loss(
-    step: StepFn, step_loss: StepLoss, params: Params, h_0: State, segment: Segment
+    step: StepFn,
+    step_loss: StepLoss,
+    params: Params,
+    h_0: State,
+    segment: Segment,
+    *,
+    recompute: int | None = None,
 ) -> tuple[Float[Array, ""], State]:
-    """The segment's share of the loss, and the states at its end."""
-    trajectory = unroll(batch_step(step), params, h_0, segment.xs)
-    h_T = jax.tree.map(lambda leaf: leaf[-1], trajectory.hs)
-    return weighted_sum(step_loss, params, trajectory.ys, segment), h_T
+    """The segment's share of the loss, and the states at its end; `recompute` is the segment= of `unroll`."""
+    weighted = _weighted(step_loss)
+
+    def step_with_loss(params, h_tm1, row):
+        h_t, y_t = _checks.stepped("unroll", step(params, h_tm1, row.xs))
+        return h_t, weighted(params, y_t, row.targets, row.weights)
+
+    h_T, losses = scan(batch_step(step_with_loss), params, h_0, segment, segment=recompute)
+    return jnp.sum(losses), h_T
 
 
 def batch_step(step: StepFn) -> StepFn:
@@ -94,14 +105,24 @@ def time_major(function: str, h_0: State, batch: Batch) -> Segment:
 
 def weighted_sum(step_loss: StepLoss, params: Params, ys: PyTree, segment: Segment) -> Float[Array, ""]:
     """``Σ_t Σ_b weights[t, b]·ℓ_t``."""
-    per_step = jax.vmap(jax.vmap(step_loss, (None, 0, 0)), (None, 0, 0))(params, ys, segment.targets)
-    if per_step.shape != segment.weights.shape:
-        raise ValueError(
-            f"step_loss returned shape {per_step.shape[2:]} for one step; expected a scalar, (). "
-            "Sum or average over the outputs inside step_loss."
-        )
-    weights = segment.weights.astype(per_step.dtype)
-    return jnp.sum(jnp.where(weights != 0, weights * per_step, 0))
+    in_axes = (None, 0, 0, 0)
+    losses = jax.vmap(jax.vmap(_weighted(step_loss), in_axes), in_axes)
+    return jnp.sum(losses(params, ys, segment.targets, segment.weights))
+
+
+def _weighted(step_loss):
+    """``weight·ℓ_t`` of one step, exactly 0 where the weight is."""
+
+    def weighted(params, y_t, target_t, weight):
+        loss = step_loss(params, y_t, target_t)
+        if jnp.shape(loss):
+            raise ValueError(
+                f"step_loss returned shape {jnp.shape(loss)} for one step; expected a scalar, (). "
+                "Sum or average over the outputs inside step_loss."
+            )
+        return jnp.where(weight != 0, weight.astype(loss.dtype) * loss, 0)
+
+    return weighted
 
 
 def _where(keep, tree):

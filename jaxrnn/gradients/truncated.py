@@ -8,9 +8,8 @@ from jax import lax
 
 from jaxrnn import _checks
 from jaxrnn.gradients.lags import adjoints_by_lag, sum_of_lags
-from jaxrnn.gradients.loss import batch_step, time_major, weighted_sum
+from jaxrnn.gradients.loss import segment_loss, time_major
 from jaxrnn.gradients.start import InitState, start
-from jaxrnn.recurrence import unroll
 from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 
 __all__ = ["chunked", "sliding"]
@@ -80,14 +79,20 @@ def chunked(
             own = own._replace(weights=own.weights.at[:lead].set(0))
 
             def objective(params, h):
-                trajectory = unroll(batch_step(run), params, h, own.xs)
-                return weighted_sum(step_loss, params, trajectory.ys, own), trajectory.hs
+                """The next window starts after `size` steps; this one ends `lead` steps later."""
+                first_part, rest = (
+                    jax.tree.map(lambda leaf, s=s: leaf[s], own) for s in (slice(size), slice(size, None))
+                )
+                loss, next_start = segment_loss(run, step_loss, params, h, first_part)
+                more, end = (
+                    segment_loss(run, step_loss, params, next_start, rest) if lead else (0, next_start)
+                )
+                return loss + more, (next_start, end)
 
-            (loss, hs), (grads, from_h) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(
-                params, h
-            )
+            (loss, (next_start, end)), (grads, from_h) = jax.value_and_grad(
+                objective, argnums=(0, 1), has_aux=True
+            )(params, h)
             from_h_0 = jax.tree.map(lambda leaf: jnp.where(first <= lead, leaf, 0), from_h)
-            next_start, end = (jax.tree.map(lambda leaf, i=i: leaf[i], hs) for i in (size - 1, -1))
             return (next_start, end, *jax.tree.map(jnp.add, (total, total_h_0), (grads, from_h_0))), loss
 
         n_chunks, rest = divmod(T, every)

@@ -1,0 +1,278 @@
+"""Which part of a step must wait for the recurrence, and which can be computed for many steps at once.
+
+A step is traced, and its operations are sorted by what they wait for: the parameters only (once for all),
+the inputs too (one batched call for many steps), or the state (step by step, in `lax.scan`). What the next
+state does not need is computed behind the scan, again for many steps at once. So ``W_hx x_t`` leaves the
+loop, and so does a readout, whoever wrote the step.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend import core
+
+__all__ = ["Staged"]
+
+_FIXED, _AHEAD, _LATE = range(3)
+_SUMS = ("add", "add_any")
+# Linear in their only operand, element by element: f(a + b) = f(a) + f(b).
+_MOVES = ("broadcast_in_dim", "neg", "reshape", "slice", "split", "squeeze", "transpose")
+
+
+class _Value:
+    """A result in the trace; `known` if it is a constant."""
+
+    def __init__(self, stage: int, shape: tuple[int, ...], known: Any = None):
+        self.stage, self.shape, self.known = stage, shape, known
+
+
+class _Op(NamedTuple):
+    """One equation of the trace, or, without one, the sum of its two inputs."""
+
+    eqn: Any
+    inputs: Sequence[_Value]
+    outputs: list[_Value]
+
+    @property
+    def name(self) -> str:
+        return self.eqn.primitive.name if self.eqn else "add"
+
+    @property
+    def stage(self) -> int:
+        # What has an effect, such as jax.debug.print, stays in its place.
+        waits = _LATE if self.eqn and self.eqn.effects else _FIXED
+        return max([waits, *(value.stage for value in self.inputs)])
+
+    def __call__(self, inputs):
+        if self.eqn is None:
+            shape = np.broadcast_shapes(*map(jnp.shape, inputs))
+            return [lax.add(*(jnp.broadcast_to(term, shape) for term in inputs))]
+        params = self.eqn.primitive.get_bind_params(self.eqn.params)
+        with self.eqn.ctx.manager:
+            if self.name == "dot_general" and self._weights_first():
+                return [_weights_last(self.eqn.primitive, params, *inputs)]
+            outputs = self.eqn.primitive.bind(*inputs, **params)
+        return outputs if self.eqn.primitive.multiple_results else [outputs]
+
+    def _weights_first(self):
+        batched = any(self.eqn.params["dimension_numbers"][1])
+        return not batched and self.inputs[0].stage == _FIXED < self.inputs[1].stage
+
+
+def _weights_last(primitive, params, W, x):
+    """W x as (xᵀ Wᵀ)ᵀ: many rows x make one matrix product whose result needs no transposition."""
+    (of_W, of_x), batch = params["dimension_numbers"]
+    product = primitive.bind(x, W, **params | {"dimension_numbers": ((of_x, of_W), batch)})
+    rows = x.ndim - len(of_x)
+    return lax.transpose(product, (*range(rows, product.ndim), *range(rows)))
+
+
+class Staged:
+    """``fn(fixed, ahead, late) -> (late, outputs)``, all lists of arrays, taken apart by stage.
+
+    `fixed` does not change from step to step, `ahead` is known for all steps before the first of them runs,
+    `late` is what a step hands to the next. The arguments are examples of one step, for shapes and dtypes.
+
+    Where a late value and others are added up, the others are added first, so that one batched term meets it.
+    """
+
+    def __init__(self, fn: Callable, fixed: list, ahead: list, late: list):
+        closed, shapes = jax.make_jaxpr(fn, return_shape=True)(fixed, ahead, late)
+        self.outputs = shapes[1]
+        variables = iter(closed.jaxpr.invars)
+        self._fixed, self._ahead, self._late = (
+            [_Value(stage, next(variables).aval.shape) for _ in leaves]
+            for stage, leaves in enumerate((fixed, ahead, late))
+        )
+        arguments = [*self._fixed, *self._ahead, *self._late]
+        self.constants = closed.consts
+        """What `fn` closes over; it follows after `fixed`."""
+        closed_over = [_Value(_FIXED, variable.aval.shape) for variable in closed.jaxpr.constvars]
+        self._fixed += closed_over
+        ops: list[_Op] = []
+        results = _flatten(closed.jaxpr, closed_over, arguments, ops)
+        self._traced = _needed(ops, results, effects=False)
+        ops = _batched_terms_first(ops, results)
+        self._ends, self._outs = results[: len(late)], results[len(late) :]
+        ops = _needed(ops, results)
+        self._once, self._batched, waiting = (
+            [op for op in ops if op.stage == stage] for stage in (_FIXED, _AHEAD, _LATE)
+        )
+        self._scanned = _needed(waiting, self._ends)
+        in_scan = set(map(id, self._scanned))
+        self._behind = [op for op in waiting if id(op) not in in_scan]
+
+        self.reverse_only = _has_custom_vjp(closed.jaxpr)
+        """Whether there is no forward mode, so that nothing but a plain scan will do."""
+
+    def apply(self, fixed: list, ahead: list, late: list) -> tuple[list, list]:
+        """One step as it was traced, but without its effects."""
+        arguments = _given(self._fixed, fixed) | _given(self._ahead, ahead) | _given(self._late, late)
+        known = _run(self._traced, arguments)
+        return _look_up(known, self._ends), _look_up(known, self._outs)
+
+    def block(
+        self, fixed: list, ahead: list, late: list, length: int, *, keep: bool = False
+    ) -> tuple[list, list]:
+        """`late` after `length` steps, and, with an axis of steps, the outputs.
+
+        With `keep`, what `late` was before each step follows the outputs.
+        """
+        wanted = [*self._outs, *self._late] if keep else self._outs
+        later = {value for op in self._behind for value in op.inputs} | set(wanted)
+        in_scan = {value for op in self._scanned for value in op.inputs} | set(self._ends)
+        made_ahead = [*self._ahead, *(value for op in self._batched for value in op.outputs)]
+        to_scan = [value for value in made_ahead if value in in_scan | later]
+        made_in_scan = [*self._late, *(value for op in self._scanned for value in op.outputs)]
+        from_scan = [value for value in made_in_scan if value in later]
+        once = _run(self._once, _given(self._fixed, fixed))
+
+        def in_advance(ahead):
+            return _look_up(_run(self._batched, once | _given(self._ahead, ahead)), to_scan)
+
+        def step(late, terms):
+            known = _run(self._scanned, once | _given(to_scan, terms) | _given(self._late, late))
+            return _look_up(known, self._ends), _look_up(known, from_scan)
+
+        def afterwards(terms, states):
+            return _look_up(
+                _run(self._behind, once | _given(to_scan, terms) | _given(from_scan, states)), wanted
+            )
+
+        terms = jax.vmap(in_advance, axis_size=length)(ahead)
+        late, states = lax.scan(step, late, terms, length=length)
+        return late, jax.vmap(afterwards, axis_size=length)(terms, states)
+
+
+def _flatten(jaxpr, constants, arguments, ops):
+    """The results of a jaxpr as values; its equations, and those of nested calls of jit, go to `ops`."""
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
+
+    def read(atom):
+        return _literal(atom.val) if isinstance(atom, core.Literal) else values[atom]
+
+    for eqn in jaxpr.eqns:
+        inputs = [read(atom) for atom in eqn.invars]
+        if eqn.primitive.name in ("jit", "pjit"):
+            inner = eqn.params["jaxpr"]
+            outputs = _flatten(inner.jaxpr, map(_literal, inner.consts), inputs, ops)
+        else:
+            op = _Op(eqn, inputs, [])
+            op.outputs.extend(_Value(op.stage, var.aval.shape) for var in eqn.outvars)
+            ops.append(op)
+            outputs = op.outputs
+        values.update(zip(eqn.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def _literal(known):
+    return _Value(_FIXED, jnp.shape(known), known)
+
+
+def _batched_terms_first(ops, results):
+    """The operations with their sums reordered.
+
+    A sum of late and earlier terms stays open, as (late, [earlier]), while it is only moved about and added
+    to, and is formed where something else reads it: LSTM's ``W_x x + W_h h + b`` becomes
+    ``(W_x x + b) + W_h h``, gate by gate.
+    """
+    uses = Counter(value for op in ops for value in op.inputs) + Counter(results)
+    open_sums: dict[_Value, tuple[_Value, list[_Value]]] = {}
+    ordered: list[_Op] = []
+
+    def emit(eqn, inputs, shapes):
+        op = _Op(eqn, inputs, [])
+        op.outputs.extend(_Value(op.stage, shape) for shape in shapes)
+        ordered.append(op)
+        return op.outputs
+
+    def total(terms):
+        first, *rest = terms
+        for term in rest:
+            (first,) = emit(None, [first, term], [np.broadcast_shapes(first.shape, term.shape)])
+        return first
+
+    def form(value):
+        if value in open_sums:
+            late, earlier = open_sums.pop(value)
+            ordered.append(_Op(None, [late, total(earlier)], [value]))
+
+    def take(value):
+        """Late and earlier terms of a value that only one operation reads, or the value itself."""
+        if value.stage < _LATE:
+            return [], [value]
+        if uses[value] == 1 and value in open_sums:
+            late, earlier = open_sums.pop(value)
+            return [late], earlier
+        form(value)
+        return [value], []
+
+    def whole(value):
+        """An open sum for one operation only, both of whose parts have its shape."""
+        if uses[value] > 1 or value not in open_sums:
+            return False
+        late, earlier = open_sums[value]
+        return late.shape == np.broadcast_shapes(*(term.shape for term in earlier)) == value.shape
+
+    for op in ops:
+        if op.stage == _LATE and op.name in _SUMS:
+            taken = [take(value) for value in op.inputs]
+            late, earlier = ([term for terms in side for term in terms] for side in zip(*taken, strict=True))
+            if earlier:
+                open_sums[op.outputs[0]] = total(late), earlier
+            else:
+                ordered.append(_Op(None, late, op.outputs))
+        elif op.name in _MOVES and whole(op.inputs[0]):
+            late, earlier = open_sums.pop(op.inputs[0])
+            shapes = [value.shape for value in op.outputs]
+            moved = (emit(op.eqn, [term], shapes) for term in (late, total(earlier)))
+            for value, *parts in zip(op.outputs, *moved, strict=True):
+                open_sums[value] = parts[0], [parts[1]]
+        else:
+            for value in op.inputs:
+                form(value)
+            ordered.append(op)
+    for value in results:
+        form(value)
+    return ordered
+
+
+def _needed(ops, results, effects=True):
+    """The operations that the results depend on, and, if asked for, those with an effect."""
+    needed, kept = set(results), []
+    for op in reversed(ops):
+        if not needed.isdisjoint(op.outputs) or (effects and op.eqn and op.eqn.effects):
+            kept.append(op)
+            needed.update(op.inputs)
+    return kept[::-1]
+
+
+def _has_custom_vjp(jaxpr):
+    return any(
+        eqn.primitive.name.startswith("custom_vjp_call")
+        or any(map(_has_custom_vjp, core.jaxprs_in_params(eqn.params)))
+        for eqn in jaxpr.eqns
+    )
+
+
+def _given(values, arrays):
+    return dict(zip(values, arrays, strict=True))
+
+
+def _look_up(known, values):
+    return [known[value] if value.known is None else value.known for value in values]
+
+
+def _run(ops, known):
+    """The known values and what the operations make of them."""
+    known = dict(known)
+    for op in ops:
+        known.update(zip(op.outputs, op(_look_up(known, op.inputs)), strict=True))
+    return known

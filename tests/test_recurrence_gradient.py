@@ -1,0 +1,289 @@
+"""The derivative of unroll: equal to that of a plain scan, in every mode, and formed in large products."""
+
+from collections import Counter
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import CELLS, EPS_12, FEW, assert_close, cast, make_sequence
+from jax import lax
+from jax.extend import core
+
+from jaxrnn import cells, unroll
+from jaxrnn.recurrence import scan
+
+T = 7
+
+
+def plain(step, params, h_0, xs):
+    """(hs, ys) of the definition."""
+
+    def body(h_tm1, x_t):
+        h_t, y_t = step(params, h_tm1, x_t)
+        return h_t, (h_t, y_t)
+
+    return lax.scan(body, h_0, xs)[1]
+
+
+def ours(step, params, h_0, xs, segment=None):
+    trajectory = unroll(step, params, h_0, xs, segment=segment)
+    return trajectory.hs, trajectory.ys
+
+
+def objective(run):
+    """A scalar in which every state and output counts differently; uneven in the state, so not symmetric."""
+
+    def total(*arguments):
+        leaves = jax.tree.leaves(run(*arguments))
+        shifts = [jnp.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape) for leaf in leaves]
+        return sum(jnp.sum(jnp.sin(leaf + shift)) for leaf, shift in zip(leaves, shifts, strict=True))
+
+    return total
+
+
+def both(name, transform, segment=None, dtype=jnp.float64):
+    """What a transformation of the objective gives for ours and for the definition."""
+    cell, d = CELLS[name]
+    arguments = make_sequence(cell, d, T, dtype=dtype)
+    return (
+        jax.jit(transform(objective(partial(run, cell.step))))(*arguments)
+        for run in (partial(ours, segment=segment), plain)
+    )
+
+
+gradient = partial(jax.value_and_grad, argnums=(0, 1, 2))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_gradient_equals_that_of_a_plain_scan(name):
+    assert_close(*both(name, gradient), EPS_12)
+
+
+@pytest.mark.parametrize("segment", [1, 3, T, 50])
+@pytest.mark.parametrize("name", FEW)
+def test_segments_of_any_length_change_nothing(name, segment):
+    assert_close(*both(name, gradient, segment), EPS_12)
+
+
+def test_single_precision_agrees_to_its_own_accuracy():
+    got, expected = both("gru_residual_elman", gradient, dtype=jnp.float32)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6 * np.max(np.abs(b)))
+
+
+def hessian_product(outer, inner):
+    """Second derivatives of the objective along one direction, by two modes of differentiation."""
+
+    def of(total):
+        def along(*arguments):
+            return jax.tree.leaves(inner(total)(*arguments))
+
+        def product(*arguments):
+            if outer == "forward":
+                return jax.jvp(along, arguments, arguments)[1]
+            values, pull = jax.vjp(along, *arguments)
+            return pull([jnp.cos(value) for value in values])
+
+        return product
+
+    return of
+
+
+def forward_derivative(total):
+    return lambda *arguments: jax.jvp(total, arguments, arguments)
+
+
+@pytest.mark.parametrize("segment", [None, 3])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        forward_derivative,
+        hessian_product("forward", gradient),
+        hessian_product("reverse", gradient),
+        hessian_product("forward", forward_derivative),
+        hessian_product("reverse", forward_derivative),
+    ],
+    ids=["forward", "forward over reverse", "reverse over reverse", "forward twice", "reverse over forward"],
+)
+def test_every_mode_and_second_derivatives_agree(transform, segment):
+    assert_close(*both("lstm_dense", transform, segment), EPS_12)
+
+
+def test_a_batch_by_vmap_of_the_scan_is_one_of_the_step():
+    cell, d = CELLS["lstm_dense"]
+    sequences = [make_sequence(cell, d, T, seed) for seed in range(3)]
+    params = sequences[0][0]
+    h_0, xs = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(sequence[1:] for sequence in sequences))
+
+    def of_scan(params):
+        return objective(jax.vmap(partial(ours, cell.step, params)))(h_0, xs)
+
+    def of_step(params):
+        step = jax.vmap(cell.step, in_axes=(None, 0, 0))
+        hs, ys = ours(step, params, h_0, jnp.swapaxes(xs, 0, 1))
+        return objective(lambda: jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), (hs, ys)))()
+
+    assert_close(jax.jit(jax.grad(of_scan))(params), jax.jit(jax.grad(of_step))(params), EPS_12)
+
+
+def test_what_a_step_closes_over_has_its_gradient():
+    cell, d = CELLS["gru"]
+    params, h_0, xs = make_sequence(cell, d, T)
+
+    def total(run):
+        return lambda w: objective(lambda: run(lambda _, h, x: cell.step(w, h, x), (), h_0, xs))()
+
+    assert_close(jax.grad(total(ours))(params), jax.grad(total(plain))(params), EPS_12)
+
+
+def test_tokens_keys_and_whole_numbers_go_through_a_gradient():
+    keys = jax.random.split(jax.random.key(0), T)
+    xs = (jnp.arange(T) % 3, keys, jnp.linspace(0.0, 1.0, T))
+
+    def step(table, h, x):
+        token, key, value = x
+        h = jnp.tanh(table[token] * h + value + 0.1 * jax.random.normal(key, h.shape, h.dtype))
+        return h, (h, token + 1)
+
+    def total(run):
+        return lambda table, h_0: jnp.sum(jnp.sin(run(step, table, h_0, xs)[0]))
+
+    arguments = jnp.array([0.5, 1.0, -1.5]), jnp.ones(2)
+    assert_close(*(jax.grad(total(run), argnums=(0, 1))(*arguments) for run in (ours, plain)), EPS_12)
+    assert ours(step, *arguments, xs)[1][1].dtype == xs[0].dtype
+
+
+def test_an_autonomous_map_has_its_gradient_over_blocks():
+    def total(w):
+        return scan(lambda w, h, _: (jnp.sin(w * h), h), w, jnp.float64(1), None, length=T, segment=3)[0]
+
+    def loop(w):
+        h = jnp.float64(1)
+        for _ in range(T):
+            h = jnp.sin(w * h)
+        return h
+
+    assert_close(jax.grad(total)(jnp.float64(1.5)), jax.grad(loop)(jnp.float64(1.5)))
+
+
+def test_a_step_without_a_forward_mode_goes_through_a_plain_scan():
+    @jax.custom_vjp
+    def square(h):
+        return h * h
+
+    square.defvjp(lambda h: (h * h, h), lambda h, g: (3 * h * g,))
+
+    def step(w, h, x):
+        h = square(jnp.tanh(w * h + x))
+        return h, h
+
+    arguments = jnp.float64(0.5), jnp.ones(2), jnp.ones((T, 2))
+    got, expected = (jax.grad(objective(partial(run, step)), argnums=(0, 1, 2)) for run in (ours, plain))
+    assert_close(got(*arguments), expected(*arguments))
+
+
+def test_an_effect_happens_once_a_step_and_in_order():
+    seen = []
+
+    def step(w, h, x):
+        jax.debug.callback(lambda x: seen.append(float(x)), x, ordered=True)
+        return w * h + x, h
+
+    unroll(step, 0.5, jnp.float64(0), jnp.arange(4.0)).hs.block_until_ready()
+    jax.effects_barrier()
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_callback_does_not_hinder_the_gradient():
+    seen = []
+
+    def step(w, h, x):
+        jax.debug.callback(lambda x: seen.append(float(x)), x)
+        return w * h + x, h
+
+    def last(w):
+        return unroll(step, w, jnp.float64(1), jnp.zeros(3)).hs[-1]
+
+    assert_close(jax.grad(last)(jnp.float64(0.5)), 0.75)
+    jax.effects_barrier()
+    assert len(seen) == 3
+
+
+def scans(jaxpr):
+    """Every scan in a jaxpr, the nested ones included, as (its length, its own operations)."""
+    for eqn in jaxpr.eqns:
+        inner = list(core.jaxprs_in_params(eqn.params))
+        if eqn.primitive.name == "scan":
+            yield eqn.params["length"], Counter(e.primitive.name for e in inner[0].eqns)
+        for other in inner:
+            yield from scans(other)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [cells.stack(make(5, 4), cells.dense(4, 3)) for make in (cells.elman, cells.gru, cells.lstm)],
+    ids=["elman", "gru", "lstm"],
+)
+def test_one_product_a_step_stays_in_the_scan_forward_and_one_backward(cell):
+    """Neither inputs nor the readout nor the gradients of weights need one of their own."""
+    params = cell.init(jax.random.key(0))
+    xs = jnp.ones((T, 2, 5))
+
+    def total(params):
+        step = jax.vmap(cell.step, in_axes=(None, 0, 0))
+        return jnp.sum(scan(step, params, cell.initial_states(params, 2), xs)[1] ** 2)
+
+    found = list(scans(jax.make_jaxpr(jax.grad(total))(params).jaxpr))
+    assert [(length, ops["dot_general"]) for length, ops in found if length == T] == [(T, 1), (T, 1)]
+
+
+@pytest.mark.parametrize("make", [cells.elman, cells.gru, cells.lstm])
+def test_a_long_gradient_needs_half_the_memory_and_segments_far_less(make):
+    steps, size, batch = 1000, 32, 4
+    cell = make(3, size)
+    params = cell.init(jax.random.key(0))
+    h_0, xs = cell.initial_states(params, batch), jnp.ones((steps, batch, 3))
+    step = jax.vmap(cell.step, in_axes=(None, 0, 0))
+
+    def energy(params, h, x):
+        h, y = step(params, h, x)
+        return h, jnp.sum(y**2)
+
+    def temporary(run):
+        compiled = jax.jit(jax.grad(lambda params: jnp.sum(run(params)))).lower(params).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    naive = temporary(lambda params: plain(energy, params, h_0, xs)[1])
+    assert temporary(lambda params: scan(energy, params, h_0, xs)[1]) <= naive / 2
+    assert temporary(lambda params: scan(energy, params, h_0, xs, segment=30)[1]) <= naive / 10
+
+
+def operations(jaxpr):
+    """How many there are, with those of nested programs."""
+    inner = (core.jaxprs_in_params(eqn.params) for eqn in jaxpr.eqns)
+    return len(jaxpr.eqns) + sum(operations(other) for some in inner for other in some)
+
+
+def test_the_program_does_not_grow_with_the_sequence():
+    cell, d = CELLS["lstm"]
+
+    def size(steps):
+        params, h_0, xs = make_sequence(cell, d, steps)
+        total = objective(partial(ours, cell.step))
+        return operations(jax.make_jaxpr(jax.grad(total))(params, h_0, xs).jaxpr)
+
+    assert size(256) == size(2560)
+
+
+def test_a_segment_of_no_steps_is_refused():
+    with pytest.raises(ValueError, match="unroll: segment is 0; expected at least 1"):
+        unroll(lambda w, h, x: (w * h + x, h), 1.0, jnp.zeros(1), jnp.ones((3, 1)), segment=0)
+
+
+def test_the_state_keeps_its_dtype():
+    cell, d = CELLS["lstm"]
+    params, h_0, xs = cast(make_sequence(cell, d, T), jnp.bfloat16)
+    grads = jax.grad(objective(partial(ours, cell.step)))(params, h_0, xs)
+    assert {leaf.dtype for leaf in jax.tree.leaves(grads)} == {jnp.dtype(jnp.bfloat16)}
