@@ -155,7 +155,7 @@ def _in_blocks(program, fixed, state, rows, length, segment):
 def _block_size(length, entries):
     """Near the steps that the cache holds, and a divisor of the length if there is one."""
     most = min(_BLOCK_STEPS, max(1, _BLOCK_ENTRIES // max(entries, 1)))
-    if length <= most:
+    if length <= 2 * most:
         return length
     return next((size for size in range(most, most // 2, -1) if length % size == 0), most)
 
