@@ -27,7 +27,7 @@ report: $(VENV)/.with-nothing
 	$(BIN)/jaxrnn report --out report
 
 test: $(VENV)/.with-test doctest
-	$(BIN)/python -m pytest -n auto --dist loadfile --jaxtyping-packages=jaxrnn,beartype.beartype tests
+	$(BIN)/python -m pytest -n auto --dist worksteal --jaxtyping-packages=jaxrnn,beartype.beartype tests
 
 # Without the tests' settings, as a user would type them.
 doctest: $(VENV)/.with-test

@@ -83,6 +83,9 @@ def _of_length(T, rounds):
         "jaxrnn: exact, segment=250": gradient(ours(250)),
     }
     arguments = params, h_0, xs
+    timings = measure(
+        [Case(name, function, arguments) for name, function in functions.items()], rounds=rounds
+    )
     exact = jax.tree.leaves(jax.jit(functions["plain JAX: grad over lax.scan"])(*arguments))
     for name in functions:
         if name.startswith("jaxrnn"):
@@ -90,7 +93,4 @@ def _of_length(T, rounds):
                 jax.tree.leaves(jax.jit(functions[name])(*arguments)), exact, strict=True
             ):
                 np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * np.max(np.abs(expected)))
-    timings = measure(
-        [Case(name, function, arguments) for name, function in functions.items()], rounds=rounds
-    )
     return f"elman, T = {T}, B = {B}, d = {D}, H = {H}\n\n{table(timings)}"
