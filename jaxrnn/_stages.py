@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -21,16 +22,17 @@ from jax.extend import core
 __all__ = ["Staged"]
 
 _FIXED, _AHEAD, _LATE = range(3)
+_PRODUCTS = ("dot_general", "conv_general_dilated")
 _SUMS = ("add", "add_any")
 # Linear in their only operand, element by element: f(a + b) = f(a) + f(b).
 _MOVES = ("broadcast_in_dim", "neg", "reshape", "slice", "split", "squeeze", "transpose")
 
 
 class _Value:
-    """A result in the trace; `known` if it is a constant."""
+    """A result in the trace; `known` if it is a constant, `product` if it is linear in a matrix product."""
 
-    def __init__(self, stage: int, shape: tuple[int, ...], known: Any = None):
-        self.stage, self.shape, self.known = stage, shape, known
+    def __init__(self, stage: int, shape: tuple[int, ...], known: Any = None, product: bool = False):
+        self.stage, self.shape, self.known, self.product = stage, shape, known, product
 
 
 class _Op(NamedTuple):
@@ -87,11 +89,11 @@ class Staged:
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(fixed, ahead, late)
         self.outputs = shapes[1]
         variables = iter(closed.jaxpr.invars)
-        self._fixed, self._ahead, self._late = (
+        self._fixed, self._ahead, self.late = (
             [_Value(stage, next(variables).aval.shape) for _ in leaves]
             for stage, leaves in enumerate((fixed, ahead, late))
         )
-        arguments = [*self._fixed, *self._ahead, *self._late]
+        arguments = [*self._fixed, *self._ahead, *self.late]
         self.constants = closed.consts
         """What `fn` closes over; it follows after `fixed`."""
         closed_over = [_Value(_FIXED, variable.aval.shape) for variable in closed.jaxpr.constvars]
@@ -99,7 +101,7 @@ class Staged:
         ops: list[_Op] = []
         results = _flatten(closed.jaxpr, closed_over, arguments, ops)
         self._traced = _needed(ops, results, effects=False)
-        ops = _batched_terms_first(ops, results)
+        ops, sums = _batched_terms_first(ops, results)
         self._ends, self._outs = results[: len(late)], results[len(late) :]
         ops = _needed(ops, results)
         self._once, self._batched, waiting = (
@@ -109,28 +111,34 @@ class Staged:
         in_scan = set(map(id, self._scanned))
         self._behind = [op for op in waiting if id(op) not in in_scan]
 
+        self.products = [
+            value
+            for op in waiting
+            for value in op.outputs
+            if value.product and (value in sums or op.name in _PRODUCTS)
+        ]
+        """Where in a step a matrix product with the state has just been made, such as pre-activations."""
+        self.rows = max((_rows(op) for op in waiting if op.name == "dot_general"), default=0)
+        """How many vectors at once such a product takes, which is the size of a batch."""
         self.reverse_only = _has_custom_vjp(closed.jaxpr)
         """Whether there is no forward mode, so that nothing but a plain scan will do."""
 
-    def apply(self, fixed: list, ahead: list, late: list) -> tuple[list, list]:
-        """One step as it was traced, but without its effects."""
-        arguments = _given(self._fixed, fixed) | _given(self._ahead, ahead) | _given(self._late, late)
-        known = _run(self._traced, arguments)
+    def apply(self, fixed: list, ahead: list, late: list, saved: dict[_Value, Any]) -> tuple[list, list]:
+        """One step as it was traced, but without its effects, and with `saved` at its places."""
+        arguments = _given(self._fixed, fixed) | _given(self._ahead, ahead) | _given(self.late, late)
+        known = _run(self._traced, arguments, saved)
         return _look_up(known, self._ends), _look_up(known, self._outs)
 
     def block(
-        self, fixed: list, ahead: list, late: list, length: int, *, keep: bool = False
+        self, fixed: list, ahead: list, late: list, length: int, *, keep: Sequence[_Value] = ()
     ) -> tuple[list, list]:
-        """`late` after `length` steps, and, with an axis of steps, the outputs.
-
-        With `keep`, what `late` was before each step follows the outputs.
-        """
-        wanted = [*self._outs, *self._late] if keep else self._outs
+        """`late` after `length` steps, and, with an axis of steps, the outputs and what stood at `keep`."""
+        wanted = [*self._outs, *keep]
         later = {value for op in self._behind for value in op.inputs} | set(wanted)
         in_scan = {value for op in self._scanned for value in op.inputs} | set(self._ends)
         made_ahead = [*self._ahead, *(value for op in self._batched for value in op.outputs)]
         to_scan = [value for value in made_ahead if value in in_scan | later]
-        made_in_scan = [*self._late, *(value for op in self._scanned for value in op.outputs)]
+        made_in_scan = [*self.late, *(value for op in self._scanned for value in op.outputs)]
         from_scan = [value for value in made_in_scan if value in later]
         once = _run(self._once, _given(self._fixed, fixed))
 
@@ -138,7 +146,7 @@ class Staged:
             return _look_up(_run(self._batched, once | _given(self._ahead, ahead)), to_scan)
 
         def step(late, terms):
-            known = _run(self._scanned, once | _given(to_scan, terms) | _given(self._late, late))
+            known = _run(self._scanned, once | _given(to_scan, terms) | _given(self.late, late))
             return _look_up(known, self._ends), _look_up(known, from_scan)
 
         def afterwards(terms, states):
@@ -165,11 +173,22 @@ def _flatten(jaxpr, constants, arguments, ops):
             outputs = _flatten(inner.jaxpr, map(_literal, inner.consts), inputs, ops)
         else:
             op = _Op(eqn, inputs, [])
-            op.outputs.extend(_Value(op.stage, var.aval.shape) for var in eqn.outvars)
+            product = op.name in _PRODUCTS or (
+                op.name in (*_SUMS, *_MOVES) and any(value.product for value in inputs)
+            )
+            op.outputs.extend(_Value(op.stage, var.aval.shape, product=product) for var in eqn.outvars)
             ops.append(op)
             outputs = op.outputs
         values.update(zip(eqn.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
+
+
+def _rows(op):
+    """The vectors of the late operand of a matrix product."""
+    (lhs, rhs), batch = op.eqn.params["dimension_numbers"]
+    side = int(op.inputs[0].stage != _LATE)
+    summed = ((*lhs, *batch[0]), (*rhs, *batch[1]))[side]
+    return prod(size for axis, size in enumerate(op.inputs[side].shape) if axis not in summed)
 
 
 def _literal(known):
@@ -177,7 +196,7 @@ def _literal(known):
 
 
 def _batched_terms_first(ops, results):
-    """The operations with their sums reordered.
+    """The operations with their sums reordered, and the sums that this concerns.
 
     A sum of late and earlier terms stays open, as (late, [earlier]), while it is only moved about and added
     to, and is formed where something else reads it: LSTM's ``W_x x + W_h h + b`` becomes
@@ -186,6 +205,7 @@ def _batched_terms_first(ops, results):
     uses = Counter(value for op in ops for value in op.inputs) + Counter(results)
     open_sums: dict[_Value, tuple[_Value, list[_Value]]] = {}
     ordered: list[_Op] = []
+    sums: set[_Value] = set()
 
     def emit(eqn, inputs, shapes):
         op = _Op(eqn, inputs, [])
@@ -203,6 +223,7 @@ def _batched_terms_first(ops, results):
         if value in open_sums:
             late, earlier = open_sums.pop(value)
             ordered.append(_Op(None, [late, total(earlier)], [value]))
+            sums.add(value)
 
     def take(value):
         """Late and earlier terms of a value that only one operation reads, or the value itself."""
@@ -241,7 +262,7 @@ def _batched_terms_first(ops, results):
             ordered.append(op)
     for value in results:
         form(value)
-    return ordered
+    return ordered, sums
 
 
 def _needed(ops, results, effects=True):
@@ -270,9 +291,22 @@ def _look_up(known, values):
     return [known[value] if value.known is None else value.known for value in values]
 
 
-def _run(ops, known):
-    """The known values and what the operations make of them."""
+def _run(ops, known, saved=()):
+    """The known values and what the operations make of them, or, in its place, what was saved."""
     known = dict(known)
     for op in ops:
-        known.update(zip(op.outputs, op(_look_up(known, op.inputs)), strict=True))
+        for value, array in zip(op.outputs, op(_look_up(known, op.inputs)), strict=True):
+            known[value] = _as_saved(array, saved[value]) if value in saved else array
     return known
+
+
+@jax.custom_jvp
+def _as_saved(computed, saved):
+    """The saved array with the tangent of the computed one, which is then not needed itself."""
+    del computed
+    return saved
+
+
+@_as_saved.defjvp
+def _as_saved_jvp(primals, tangents):
+    return primals[1], tangents[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,8 @@ _BLOCK_ENTRIES, _BLOCK_STEPS = 2**17, 64
 # What a block may hold of the state: its intermediate values then fit into the cache, and stay few.
 _KEEP_BYTES = 2**28
 # What the forward pass may keep for the backward pass; beyond, states are computed again, segment by segment.
+_LARGE_BATCH = 16
+# From here on a product of one step runs as fast as that of many: computing it again would not pay.
 
 
 def unroll(
@@ -40,8 +44,8 @@ def unroll(
     xs : inputs, leaves [T, ...]; any pytree, also of tokens or PRNG keys.
     length : T, needed only where `xs` has no leaves (an autonomous map, ``xs=None``).
     segment : how many steps to compute again at a time in the backward pass, from the state at their start.
-        By default the states are kept, unless they take more than 256 MB; any T will do, also one that
-        segments do not divide.
+        By default the states are kept, and for large batches the pre-activations, unless they take more than
+        256 MB. Any T will do, also one that segments do not divide.
 
     Returns
     -------
@@ -133,10 +137,17 @@ def _length(xs, length):
 def _in_blocks(program, fixed, state, rows, length, segment):
     """(h_T, ys) from blocks of steps, each with its own derivative."""
     size = min(length, segment or _block_size(length, sum(map(jnp.size, state))))
-    again = segment is not None or length * sum(h.size * h.dtype.itemsize for h in state) > _KEEP_BYTES
+    state_bytes, product_bytes = (
+        length * _itemsize(state) * sum(math.prod(place.shape) for place in places)
+        for places in (program.late, program.products)
+    )
+    again = segment is not None or state_bytes > _KEEP_BYTES
+    # Within a segment that is computed again anyway, products cost nothing.
+    fits = program.rows >= _LARGE_BATCH and state_bytes + product_bytes <= _KEEP_BYTES
+    keep = [*program.late, *(program.products if again or fits else [])]
 
     def block(size):
-        run = _block(program, size)
+        run = _block(program, size, keep)
         run = jax.checkpoint(run) if again else run
         return lambda state, rows: run(fixed, state, rows)
 
@@ -152,6 +163,10 @@ def _in_blocks(program, fixed, state, rows, length, segment):
     return state, ys
 
 
+def _itemsize(state):
+    return max((leaf.dtype.itemsize for leaf in state), default=0)
+
+
 def _block_size(length, entries):
     """Near the steps that the cache holds, and a divisor of the length if there is one."""
     most = min(_BLOCK_STEPS, max(1, _BLOCK_ENTRIES // max(entries, 1)))
@@ -160,7 +175,7 @@ def _block_size(length, entries):
     return next((size for size in range(most, most // 2, -1) if length % size == 0), most)
 
 
-def _block(program, length):
+def _block(program, length, keep):
     """``(fixed, state, rows) -> (state, ys)``: `length` steps, differentiated together.
 
     The tangents follow ``dh_t = J_t dh_{t-1} + u_t``. All factors of J_t and all terms u_t, which hold the
@@ -183,28 +198,32 @@ def _block(program, length):
 
         def tangent_step(all_fixed, all_rows, d_state):
             fixed, d_fixed = _split(all_fixed, len(fixed_moves))
-            state, x_t, d_x_t = _split(all_rows, len(d_state), len(rows_move))
+            kept, x_t, d_x_t = _split(all_rows, len(keep), len(rows_move))
+            state, saved = (
+                kept[: len(d_state)],
+                dict(zip(keep[len(d_state) :], kept[len(d_state) :], strict=True)),
+            )
 
             def moved(some_fixed, some_x_t, state):
                 state, y_t = program.apply(
-                    _merge(fixed, fixed_moves, some_fixed), _merge(x_t, rows_move, some_x_t), state
+                    _merge(fixed, fixed_moves, some_fixed), _merge(x_t, rows_move, some_x_t), state, saved
                 )
                 return state, _where(y_t, floats)
 
             at = _where(fixed, fixed_moves), _where(x_t, rows_move), state
             return jax.jvp(moved, at, (d_fixed, d_x_t, d_state))[1]
 
-        # The states are all that is kept for the backward pass: the factors of J_t are computed there.
+        # Only what is handed in is kept for the backward pass: the factors of J_t are computed there.
         @jax.checkpoint
-        def tangents_of_block(fixed, before, rows, d_fixed, d_state, d_rows):
-            ahead = [*before, *rows, *d_rows]
+        def tangents_of_block(fixed, kept, rows, d_fixed, d_state, d_rows):
+            ahead = [*kept, *rows, *d_rows]
             row = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in ahead]
             tangent = Staged(tangent_step, [*fixed, *d_fixed], row, d_state)
             return tangent.block([*fixed, *d_fixed], ahead, d_state, length)
 
-        state, ys_and_states = program.block(fixed, rows, state, length, keep=True)
-        ys, before = _split(ys_and_states, len(floats))
-        d_state, d_floats = tangents_of_block(fixed, before, rows, d_fixed, d_state, d_rows)
+        state, found = program.block(fixed, rows, state, length, keep=keep)
+        ys, kept = _split(found, len(floats))
+        d_state, d_floats = tangents_of_block(fixed, kept, rows, d_fixed, d_state, d_rows)
         d_ys = [np.zeros(y.shape, jax.dtypes.float0) for y in ys]
         return (state, ys), (d_state, _merge(d_ys, floats, d_floats))
 

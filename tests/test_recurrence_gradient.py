@@ -67,6 +67,27 @@ def test_segments_of_any_length_change_nothing(name, segment):
     assert_close(*both(name, gradient, segment), EPS_12)
 
 
+@pytest.mark.parametrize("name", FEW)
+def test_a_large_batch_which_keeps_its_products_has_the_same_gradient(name):
+    cell, d = CELLS[name]
+    params, h_0, xs = make_sequence(cell, d, T)
+    shifts = 0.01 * jnp.arange(20.0)
+    h_0 = jax.tree.map(lambda leaf: leaf + shifts[:, None], h_0)
+    xs = xs[:, None] + shifts[:, None]
+    step = jax.vmap(cell.step, in_axes=(None, 0, 0))
+    got, expected = (
+        jax.jit(gradient(objective(partial(run, step))))(params, h_0, xs) for run in (ours, plain)
+    )
+    assert_close(got, expected, EPS_12)
+
+
+def test_a_network_without_state_goes_through():
+    cell = cells.dense(3, 2)
+    params, xs = cell.init(jax.random.key(0)), jnp.ones((T, 3))
+    got, expected = (jax.grad(objective(partial(run, cell.step)))(params, (), xs) for run in (ours, plain))
+    assert_close(got, expected, EPS_12)
+
+
 def test_single_precision_agrees_to_its_own_accuracy():
     got, expected = both("gru_residual_elman", gradient, dtype=jnp.float32)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
