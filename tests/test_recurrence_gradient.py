@@ -176,6 +176,33 @@ def test_tokens_keys_and_whole_numbers_go_through_a_gradient():
     assert ours(step, *arguments, xs)[1][1].dtype == xs[0].dtype
 
 
+def twice(h):
+    return h, h
+
+
+ODD_STEPS = {
+    "a state that forgets": lambda w, h, x: (jnp.zeros_like(h), w * h + x),
+    "a constant output": lambda w, h, x: (jnp.tanh(w * h + x), 1.0),
+    "a state that is the input": lambda w, h, x: (w * x, h),
+    "a loop inside": lambda w, h, x: twice(lax.fori_loop(0, 3, lambda _, h: jnp.tanh(w * h + x), h)),
+    "a branch inside": lambda w, h, x: twice(
+        lax.cond(x[0] > 0.5, lambda h: jnp.sin(w * h), lambda h: w * h, h)
+    ),
+    "a checkpoint inside": lambda w, h, x: twice(jax.checkpoint(lambda w, h: jnp.tanh(w * h + x))(w, h)),
+    "a sum read twice": lambda w, h, x: twice((z := w[0] * h + x) * jnp.tanh(z)),
+    "a difference": lambda w, h, x: twice(jnp.tanh((x - w * h).reshape(2, 1)[:, 0] + w)),
+}
+
+
+@pytest.mark.parametrize("name", ODD_STEPS)
+def test_whatever_a_step_does_its_gradient_is_that_of_a_plain_scan(name):
+    arguments = jnp.array([0.5, -1.5]), jnp.ones(2), jnp.linspace(0.0, 1.0, 2 * T).reshape(T, 2)
+    got, expected = (
+        jax.jit(gradient(objective(partial(run, ODD_STEPS[name]))))(*arguments) for run in (ours, plain)
+    )
+    assert_close(got, expected, EPS_12)
+
+
 def test_an_autonomous_map_has_its_gradient_over_blocks():
     def total(w):
         return scan(lambda w, h, _: (jnp.sin(w * h), h), w, jnp.float64(1), None, length=T, segment=3)[0]
