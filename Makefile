@@ -31,7 +31,7 @@ test: $(VENV)/.with-test doctest
 
 # Without the tests' settings, as a user would type them.
 doctest: $(VENV)/.with-test
-	$(BIN)/python -m pytest --doctest-modules jaxrnn
+	$(BIN)/python -m pytest -n auto --doctest-modules jaxrnn
 
 lint: $(VENV)/.with-test
 	$(BIN)/ruff check .

@@ -72,8 +72,8 @@ def test_a_large_batch_which_keeps_its_products_has_the_same_gradient(name):
     cell, d = CELLS[name]
     params, h_0, xs = make_sequence(cell, d, T)
     shifts = 0.01 * jnp.arange(20.0)
-    h_0 = jax.tree.map(lambda leaf: leaf + shifts[:, None], h_0)
-    xs = xs[:, None] + shifts[:, None]
+    h_0 = jax.tree.map(lambda leaf: leaf[None] + shifts[:, None], h_0)
+    xs = xs[:, None] + shifts[None, :, None]
     step = jax.vmap(cell.step, in_axes=(None, 0, 0))
     got, expected = (
         jax.jit(gradient(objective(partial(run, step))))(params, h_0, xs) for run in (ours, plain)
