@@ -101,9 +101,9 @@ class Staged:
         ops: list[_Op] = []
         results = _flatten(closed.jaxpr, closed_over, arguments, ops)
         self._traced = _needed(ops, results, effects=False)
-        ops, sums = _batched_terms_first(ops, results)
+        sums = _Sums(ops, results)
         self._ends, self._outs = results[: len(late)], results[len(late) :]
-        ops = _needed(ops, results)
+        ops = _needed(sums.ops, results)
         self._once, self._batched, waiting = (
             [op for op in ops if op.stage == stage] for stage in (_FIXED, _AHEAD, _LATE)
         )
@@ -115,7 +115,7 @@ class Staged:
             value
             for op in waiting
             for value in op.outputs
-            if value.product and (value in sums or op.name in _PRODUCTS)
+            if value.product and (value in sums.formed or op.name in _PRODUCTS)
         ]
         """Where in a step a matrix product with the state has just been made, such as pre-activations."""
         self.rows = max((_rows(op) for op in waiting if op.name == "dot_general"), default=0)
@@ -195,74 +195,73 @@ def _literal(known):
     return _Value(_FIXED, jnp.shape(known), known)
 
 
-def _batched_terms_first(ops, results):
-    """The operations with their sums reordered, and the sums that this concerns.
+class _Sums:
+    """Operations in a new order, in which a sum of late and earlier terms adds the earlier ones first.
 
-    A sum of late and earlier terms stays open, as (late, [earlier]), while it is only moved about and added
-    to, and is formed where something else reads it: LSTM's ``W_x x + W_h h + b`` becomes
-    ``(W_x x + b) + W_h h``, gate by gate.
+    Such a sum stays open, as its late and its earlier part, while it is only moved about and added to, and is
+    formed where something else reads it: LSTM's ``W_x x + W_h h + b`` becomes ``(W_x x + b) + W_h h``, gate
+    by gate. `formed` are the values that were put together in this way.
     """
-    uses = Counter(value for op in ops for value in op.inputs) + Counter(results)
-    open_sums: dict[_Value, tuple[_Value, list[_Value]]] = {}
-    ordered: list[_Op] = []
-    sums: set[_Value] = set()
 
-    def emit(eqn, inputs, shapes):
-        op = _Op(eqn, inputs, [])
-        op.outputs.extend(_Value(op.stage, shape) for shape in shapes)
-        ordered.append(op)
-        return op.outputs
-
-    def total(terms):
-        first, *rest = terms
-        for term in rest:
-            (first,) = emit(None, [first, term], [np.broadcast_shapes(first.shape, term.shape)])
-        return first
-
-    def form(value):
-        if value in open_sums:
-            late, earlier = open_sums.pop(value)
-            ordered.append(_Op(None, [late, total(earlier)], [value]))
-            sums.add(value)
-
-    def take(value):
-        """Late and earlier terms of a value that only one operation reads, or the value itself."""
-        if value.stage < _LATE:
-            return [], [value]
-        if uses[value] == 1 and value in open_sums:
-            late, earlier = open_sums.pop(value)
-            return [late], earlier
-        form(value)
-        return [value], []
-
-    def whole(value):
-        """An open sum for one operation only, both of whose parts have its shape."""
-        if uses[value] > 1 or value not in open_sums:
-            return False
-        late, earlier = open_sums[value]
-        return late.shape == np.broadcast_shapes(*(term.shape for term in earlier)) == value.shape
-
-    for op in ops:
-        if op.stage == _LATE and op.name in _SUMS:
-            taken = [take(value) for value in op.inputs]
-            late, earlier = ([term for terms in side for term in terms] for side in zip(*taken, strict=True))
-            if earlier:
-                open_sums[op.outputs[0]] = total(late), earlier
+    def __init__(self, ops: list[_Op], results: list[_Value]):
+        self._uses = Counter(value for op in ops for value in op.inputs) + Counter(results)
+        self._open: dict[_Value, tuple[_Value, _Value]] = {}
+        self.ops: list[_Op] = []
+        self.formed: set[_Value] = set()
+        for op in ops:
+            if op.stage == _LATE and op.name in _SUMS:
+                self._add(op)
+            elif op.name in _MOVES and self._is_whole(op.inputs[0]):
+                self._move(op)
             else:
-                ordered.append(_Op(None, late, op.outputs))
-        elif op.name in _MOVES and whole(op.inputs[0]):
-            late, earlier = open_sums.pop(op.inputs[0])
-            shapes = [value.shape for value in op.outputs]
-            moved = (emit(op.eqn, [term], shapes) for term in (late, total(earlier)))
-            for value, *parts in zip(op.outputs, *moved, strict=True):
-                open_sums[value] = parts[0], [parts[1]]
+                for value in op.inputs:
+                    self._form(value)
+                self.ops.append(op)
+        for value in results:
+            self._form(value)
+
+    def _add(self, op):
+        late, earlier = [], []
+        for value in op.inputs:
+            parts = self._open.pop(value, (value, None) if value.stage == _LATE else (None, value))
+            for terms, part in zip((late, earlier), parts, strict=True):
+                terms += [] if part is None else [part]
+        if earlier:
+            self._keep_open(op.outputs[0], self._total(late), self._total(earlier))
         else:
-            for value in op.inputs:
-                form(value)
-            ordered.append(op)
-    for value in results:
-        form(value)
-    return ordered, sums
+            self.ops.append(op._replace(eqn=None))
+
+    def _move(self, op):
+        """The same for both parts, which is right for what is linear in its operand."""
+        parts = [self._emit(op.eqn, [part], op.outputs) for part in self._open.pop(op.inputs[0])]
+        for value, late, earlier in zip(op.outputs, *parts, strict=True):
+            self._keep_open(value, late, earlier)
+
+    def _keep_open(self, value, late, earlier):
+        self._open[value] = late, earlier
+        if self._uses[value] != 1:
+            self._form(value)
+
+    def _is_whole(self, value):
+        """An open sum both of whose parts have its shape."""
+        return value in self._open and {part.shape for part in self._open[value]} == {value.shape}
+
+    def _form(self, value):
+        if value in self._open:
+            self.ops.append(_Op(None, self._open.pop(value), [value]))
+            self.formed.add(value)
+
+    def _total(self, terms):
+        if len(terms) == 1:
+            return terms[0]
+        shape = np.broadcast_shapes(*(term.shape for term in terms))
+        return self._emit(None, terms, [_Value(_FIXED, shape)])[0]
+
+    def _emit(self, eqn, inputs, like):
+        op = _Op(eqn, inputs, [])
+        op.outputs.extend(_Value(op.stage, value.shape) for value in like)
+        self.ops.append(op)
+        return op.outputs
 
 
 def _needed(ops, results, effects=True):

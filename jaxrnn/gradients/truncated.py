@@ -78,20 +78,9 @@ def chunked(
             own = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, first, lead + size), rows)
             own = own._replace(weights=own.weights.at[:lead].set(0))
 
-            def objective(params, h):
-                """The next window starts after `size` steps; this one ends `lead` steps later."""
-                first_part, rest = (
-                    jax.tree.map(lambda leaf, s=s: leaf[s], own) for s in (slice(size), slice(size, None))
-                )
-                loss, next_start = segment_loss(run, step_loss, params, h, first_part)
-                more, end = (
-                    segment_loss(run, step_loss, params, next_start, rest) if lead else (0, next_start)
-                )
-                return loss + more, (next_start, end)
-
-            (loss, (next_start, end)), (grads, from_h) = jax.value_and_grad(
-                objective, argnums=(0, 1), has_aux=True
-            )(params, h)
+            (loss, (next_start, end)), (grads, from_h) = _window_gradients(
+                run, step_loss, params, h, own, size
+            )
             from_h_0 = jax.tree.map(lambda leaf: jnp.where(first <= lead, leaf, 0), from_h)
             return (next_start, end, *jax.tree.map(jnp.add, (total, total_h_0), (grads, from_h_0))), loss
 
@@ -110,6 +99,20 @@ def chunked(
         return GradientEstimate(jnp.sum(jnp.stack(losses)), add_h_0(grads, h_0_cotangent)), starts.end(h_T)
 
     return Estimator(starts.init, estimate)
+
+
+def _window_gradients(step, step_loss, params, h, rows, size):
+    """((loss, (h after `size` steps, h at the end)), (∂loss/∂params, ∂loss/∂h)) over all rows."""
+    first, rest = (jax.tree.map(lambda leaf, s=s: leaf[s], rows) for s in (slice(size), slice(size, None)))
+
+    def objective(params, h):
+        loss, h = segment_loss(step, step_loss, params, h, first)
+        if not len(rest.weights):
+            return loss, (h, h)
+        more, end = segment_loss(step, step_loss, params, h, rest)
+        return loss + more, (h, end)
+
+    return jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(params, h)
 
 
 def _waiting(step):
