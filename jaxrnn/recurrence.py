@@ -21,8 +21,9 @@ _BLOCK_ENTRIES, _BLOCK_STEPS = 2**17, 64
 # What a block may hold of the state: its intermediate values then fit into the cache, and stay few.
 _KEEP_BYTES = 2**28
 # What the forward pass may keep for the backward pass; beyond, states are computed again, segment by segment.
-_LARGE_BATCH = 16
-# From here on a product of one step runs as fast as that of many: computing it again would not pay.
+_CHEAP_BYTES, _LONG_SUM = 12 * 2**20, 384
+# Pre-activations are kept up to so many bytes, or if they are sums of so many terms. Other ones cost no more
+# time to compute again, as products of many steps, than fresh memory does.
 
 
 def unroll(
@@ -115,11 +116,11 @@ def scan(
         )
         return tuple(map(jax.tree.leaves, stepped))
 
-    program = Staged(flat_step, fixed, jax.tree.leaves(x_t), state)
+    program = Staged(flat_step, fixed, jax.tree.leaves(x_t), state, arrange=True)
     if program.reverse_only or not length:
         state, ys = lax.scan(lambda state, rows: flat_step(fixed, rows, state), state, rows, length=length)
     else:
-        state, ys = _in_blocks(program, [*fixed, *program.constants], state, rows, length, segment)
+        state, ys = _in_blocks(program, program.prepare(fixed), state, rows, length, segment)
     return jax.tree.unflatten(jax.tree.structure(h_t), state), jax.tree.unflatten(jax.tree.structure(y_t), ys)
 
 
@@ -142,9 +143,10 @@ def _in_blocks(program, fixed, state, rows, length, segment):
         for places in (program.late, program.products)
     )
     again = segment is not None or state_bytes > _KEEP_BYTES
+    most = _KEEP_BYTES if program.summed >= _LONG_SUM else _CHEAP_BYTES
     # Within a segment that is computed again anyway, products cost nothing.
-    fits = program.rows >= _LARGE_BATCH and state_bytes + product_bytes <= _KEEP_BYTES
-    keep = [*program.late, *(program.products if again or fits else [])]
+    keeps_products = again or state_bytes + product_bytes <= most
+    keep = [*program.late, *(program.products if keeps_products else [])]
 
     def block(size):
         run = _block(program, size, keep)
@@ -219,7 +221,7 @@ def _block(program, length, keep):
             ahead = [*kept, *rows, *d_rows]
             row = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in ahead]
             tangent = Staged(tangent_step, [*fixed, *d_fixed], row, d_state)
-            return tangent.block([*fixed, *d_fixed], ahead, d_state, length)
+            return tangent.block(tangent.prepare([*fixed, *d_fixed]), ahead, d_state, length)
 
         state, found = program.block(fixed, rows, state, length, keep=keep)
         ys, kept = _split(found, len(floats))
