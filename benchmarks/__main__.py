@@ -26,6 +26,7 @@ NAMES = (
     "norms",
     "growth_rates",
     "leading_spectrum",
+    "gemm_floor",
 )
 
 
@@ -40,6 +41,10 @@ def main(names: list[str]) -> int:
         )
         return 2
     where = harness.environment()
+    complete = not (names or harness.QUICK)
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    results = Path(__file__).parent / "results"
+    results.mkdir(exist_ok=True)
     parts = [
         f"# Results\n\n{where}\n\nMade by `python -m benchmarks`. Ratios are to the first row of a table."
     ]
@@ -47,12 +52,16 @@ def main(names: list[str]) -> int:
     for name in names or NAMES:
         module = import_module(f"benchmarks.{name}")
         summary = module.__doc__.partition("\n")[0]
-        parts.append(f"## {module.TITLE}\n\n{summary} (`benchmarks/{name}.py`)\n\n{module.run()}")
-        print(f"\n{parts[-1]}")
-    if not (names or harness.QUICK):
-        date = datetime.datetime.now(datetime.UTC).date().isoformat()
-        path = Path(__file__).parent / "results" / f"{date}-cpu.md"
-        path.parent.mkdir(exist_ok=True)
+        report = module.run()
+        if complete:
+            picture = f"{date}-cpu-{name}.png"
+            report.picture(results / picture)
+            summary += f"\n\n![Wall times over that of the first row]({picture})"
+        command = f"`python -m benchmarks {name}`"
+        parts.append(f"## {module.TITLE}\n\n{summary}\n\n{command}\n\n{report.markdown()}")
+        print(f"\n{parts[-1]}", flush=True)
+    if complete:
+        path = results / f"{date}-cpu.md"
         path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         print(f"\nWritten to {path}.")
     return 0

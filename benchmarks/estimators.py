@@ -6,16 +6,16 @@ import jax
 
 import jaxrnn as jr
 from benchmarks import harness
-from benchmarks.harness import Case, measure, table
+from benchmarks.harness import Case, Report, measure
 
 TITLE = "Gradient estimators"
 T, B, D, K = 50, 2, 8, 10
 
 
-def run() -> str:
+def run() -> Report:
     """One table for each n = 32, 64 and 128 units of an Elman network."""
     sizes = (32,) if harness.QUICK else (32, 64, 128)
-    return "\n\n".join(f"Elman, n = {n}, T = {T}, B = {B}, d = {D}\n\n{_of_size(n)}" for n in sizes)
+    return Report([(f"Elman, n = {n}, T = {T}, B = {B}, d = {D}", _of_size(n)) for n in sizes])
 
 
 def _of_size(n):
@@ -47,4 +47,4 @@ def _of_size(n):
 
         return Case(f"gradients.{name}", gradient, arguments)
 
-    return table(measure([case(*item) for item in estimators.items()], rounds=7))
+    return measure([case(*item) for item in estimators.items()], rounds=7)

@@ -20,6 +20,8 @@ import jaxrnn
 
 QUICK = False
 """Set by ``--quick``: few rounds and small sizes, to see that all of it runs."""
+OURS = ("jaxrnn", "gradients.", "jacobians.")
+"""How the names of cases begin that are this library's."""
 
 
 class Case(NamedTuple):
@@ -43,6 +45,56 @@ class Timing(NamedTuple):
     cpu: float
     compile: float
     temp_bytes: float
+
+    def times(self, factor: float) -> Timing:
+        """Of so many times the work."""
+        low, high = self.wall_quartiles
+        wall, quartiles, cpu = self.wall * factor, (low * factor, high * factor), self.cpu * factor
+        return self._replace(wall=wall, wall_quartiles=quartiles, cpu=cpu)
+
+
+class Report(NamedTuple):
+    """Titled tables of timings, and what is to be said before them."""
+
+    panels: list[tuple[str, list[Timing]]]
+    summary: str = ""
+
+    def markdown(self) -> str:
+        """The summary and the tables; ratios are to the first row, below 1 is faster than it."""
+        parts = [f"{title}\n\n{_table(timings)}" for title, timings in self.panels]
+        return "\n\n".join([self.summary, *parts] if self.summary else parts)
+
+    def picture(self, path: Path) -> None:
+        """Wall times of every table as bars, over that of its first row; whiskers are quartiles."""
+        import matplotlib
+
+        matplotlib.use("agg")
+        import matplotlib.pyplot as plt
+
+        columns = min(2, len(self.panels))
+        rows = -(-len(self.panels) // columns)
+        height = 0.9 + 0.24 * max(len(timings) for _, timings in self.panels)
+        fig, axes = plt.subplots(
+            rows, columns, figsize=(6.5 * columns, height * rows), squeeze=False, layout="constrained"
+        )
+        for ax, (title, timings) in zip(axes.flat, self.panels, strict=False):
+            unit = timings[0].wall
+            ratios = np.array([t.wall / unit for t in timings])
+            quartiles = np.array([t.wall_quartiles for t in timings]).T / unit
+            spread = np.maximum(np.abs(quartiles - ratios), 0)
+            colors = ["tab:blue" if t.name.startswith(OURS) else "0.7" for t in timings]
+            ax.barh([t.name for t in timings], ratios, xerr=spread, color=colors, error_kw={"lw": 1})
+            ax.invert_yaxis()
+            ax.axvline(1, color="0.3", lw=0.8)
+            ax.set_title(title, fontsize=9)
+            ax.set_xlabel("wall time / first row", fontsize=8)
+            ax.tick_params(labelsize=7)
+            if max(ratios) > 30 * min(ratios):
+                ax.set_xscale("log")
+        for ax in axes.flat[len(self.panels) :]:
+            ax.axis("off")
+        fig.savefig(path, dpi=70)
+        plt.close(fig)
 
 
 def measure(cases: Sequence[Case], *, rounds: int = 11, seed: int = 0) -> list[Timing]:
@@ -85,8 +137,7 @@ def measure(cases: Sequence[Case], *, rounds: int = 11, seed: int = 0) -> list[T
     ]
 
 
-def table(timings: Sequence[Timing]) -> str:
-    """Markdown; ratios are to the first row, below 1 is faster than it."""
+def _table(timings):
     first = timings[0]
     lines = [
         "| | wall (ms) | quartiles | ratio | CPU (ms) | ratio | compile (s) | temporary memory (MB) |",

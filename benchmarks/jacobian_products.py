@@ -7,18 +7,22 @@ import jax.numpy as jnp
 from jax import lax
 
 import jaxrnn as jr
-from benchmarks.harness import Case, measure, table
+from benchmarks import harness
+from benchmarks.harness import Case, Report, measure
 
 TITLE = "∂h_T/∂h_k for every k"
+EACH = 8
+"""How many k stand for all in the slowest case: its times are those of evenly spaced ones, scaled up."""
 
 
-def run() -> str:
-    """Two tables for the GRU; one program a k is compiled for the first, so T is kept small there."""
-    return f"{_compare(48, 64, with_each_k=True)}\n\n{_compare(400, 128, with_each_k=False)}"
+def run() -> Report:
+    """Tables for the Elman cell and the GRU."""
+    T, n = (64, 32) if harness.QUICK else (1000, 128)
+    return Report([_compare(name, T, n) for name in ("elman", "gru")])
 
 
-def _compare(T, n, *, with_each_k):
-    cell = jr.cells.gru(16, n)
+def _compare(name, T, n):
+    cell = getattr(jr.cells, name)(16, n)
     key_params, key_x = jax.random.split(jax.random.key(0))
     params = cell.init(key_params)
     xs = jax.random.normal(key_x, (T, 16))
@@ -53,16 +57,18 @@ def _compare(T, n, *, with_each_k):
         return products
 
     arguments = (params, trajectory)
-    cases = [
-        Case("plain JAX: one jacrev, perturbed states", by_perturbations, arguments),
-        Case("step_jacobians and one product a step", by_products, arguments),
-    ]
-    if with_each_k:
-        every_k = [one_k(k) for k in range(T)]
-        cases.insert(0, Case("plain JAX: one jacrev per k", every_k, arguments))
-    timings = measure(cases)
-    some = range(0, T, T // 4)
-    reference = jnp.concatenate([one_k(k)(*arguments) for k in some])
-    assert jnp.allclose(by_products(*arguments)[jnp.array(some)], reference, atol=1e-5)
-    assert jnp.allclose(by_perturbations(*arguments)[jnp.array(some)], reference, atol=1e-5)
-    return f"gru, T = {T}, n = {n}\n\n{table(timings)}"
+    sampled = range(T // (2 * EACH), T, T // EACH)
+    each_k, *others = measure(
+        [
+            Case(
+                f"plain JAX: one jacrev per k ({EACH} of {T} timed)", [one_k(k) for k in sampled], arguments
+            ),
+            Case("plain JAX: one jacrev, perturbed states", by_perturbations, arguments),
+            Case("jacobians.step_jacobians and one product a step", by_products, arguments),
+        ],
+        rounds=5,
+    )
+    reference = jnp.concatenate([one_k(k)(*arguments) for k in sampled])
+    for every_k in (by_products, by_perturbations):
+        assert jnp.allclose(every_k(*arguments)[jnp.array(sampled)], reference, atol=1e-5)
+    return f"{name}, T = {T}, n = {n}", [each_k.times(T / EACH), *others]

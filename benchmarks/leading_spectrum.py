@@ -7,15 +7,15 @@ import jax.numpy as jnp
 
 import jaxrnn as jr
 from benchmarks import harness
-from benchmarks.harness import Case, measure, table
+from benchmarks.harness import Case, Report, measure
 
 TITLE = "Leading spectrum of a large state"
 T, TOP = 100, 5
 
 
-def run() -> str:
+def run() -> Report:
     """Tables for n = 256, where the whole spectrum is affordable, and for n = 4096."""
-    parts = []
+    panels = []
     for n, rounds in ((256, 7),) if harness.QUICK else ((256, 7), (4096, 2)):
         cell = jr.cells.elman(4, n, recurrent_init=jr.cells.initializers.orthogonal(1.0))
         params = cell.init(jax.random.key(0))
@@ -30,8 +30,8 @@ def run() -> str:
             P = jr.jacobians.product(cell.step, params, trajectory, T, 0)
             return jnp.linalg.svd(P, compute_uv=False)[:TOP]
 
-        cases = [Case(f"jacobians.leading_spectrum, n = {n}", leading, (params, trajectory))]
+        cases = [Case("jacobians.leading_spectrum", leading, (params, trajectory))]
         if n <= 256:
-            cases.append(Case(f"jacobians.product and an SVD, n = {n}", whole, (params, trajectory)))
-        parts.append(table(measure(cases, rounds=rounds)))
-    return f"T = {T}, top {TOP}\n\n" + "\n\n".join(parts)
+            cases.append(Case("jacobians.product and an SVD", whole, (params, trajectory)))
+        panels.append((f"n = {n}, T = {T}, top {TOP}", measure(cases, rounds=rounds)))
+    return Report(panels)

@@ -9,17 +9,17 @@ from jax import lax
 
 import jaxrnn as jr
 from benchmarks import harness
-from benchmarks.harness import Case, measure, table
+from benchmarks.harness import Case, Report, measure
 from jaxrnn.recurrence import scan
 
 TITLE = "Long sequences"
 B, D, H = 8, 8, 128
 
 
-def run() -> str:
+def run() -> Report:
     """One table for T = 10^4 and one for T = 10^5."""
     lengths = ((10_000, 7),) if harness.QUICK else ((10_000, 7), (100_000, 3))
-    return "\n\n".join(_of_length(T, rounds) for T, rounds in lengths)
+    return Report([_of_length(T, rounds) for T, rounds in lengths])
 
 
 def _of_length(T, rounds):
@@ -93,4 +93,4 @@ def _of_length(T, rounds):
                 jax.tree.leaves(jax.jit(functions[name])(*arguments)), exact, strict=True
             ):
                 np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * np.max(np.abs(expected)))
-    return f"elman, T = {T}, B = {B}, d = {D}, H = {H}\n\n{table(timings)}"
+    return f"elman, T = {T}, B = {B}, d = {D}, H = {H}", timings

@@ -138,34 +138,33 @@ def of_unroll(kind, d, H, xs):
 
 def of_full(kind, d, H, xs):
     cell, params, h_0 = ours(kind, d, H, xs)
+    return _of_step("jaxrnn: gradients.full", cell.step, params, h_0, xs)
 
-    estimator = jr.gradients.full(cell.step, lambda _params, y_t, _target: energy(y_t))
+
+def _of_step(name, step, params, h_0, xs):
+    estimator = jr.gradients.full(step, lambda _params, y_t, _target: energy(y_t))
     batch = jr.Batch(jnp.swapaxes(xs, 0, 1), jnp.zeros(xs.shape[1::-1]))
 
     def gradient(params, h_0, batch):
         return tuple(estimator.estimate(params, estimator.init(params, h_0), batch, None)[0])
 
-    return Case("jaxrnn: gradients.full", gradient, (params, h_0, batch))
+    return Case(name, gradient, (params, h_0, batch))
 
 
-def of_unroll_with_linen(kind, _d, H, xs):
-    """Flax's own cell and parameters, through our unroll."""
+def of_full_with_linen(kind, _d, H, xs):
+    """Flax's own cell and parameters."""
     from flax import linen
 
     cells = {"elman": linen.SimpleCell, "gru": linen.GRUCell, "lstm": linen.OptimizedLSTMCell}
     cell = cells[kind](H)
     h_0 = cell.initialize_carry(jax.random.key(0), xs.shape[1:])
     params = cell.init(jax.random.key(0), h_0, xs[0])
-
-    def gradient(params, h_0, xs):
-        return jax.value_and_grad(lambda params: energy(jr.unroll(cell.apply, params, h_0, xs).ys))(params)
-
-    return Case("jaxrnn: flax linen's cell in unroll", gradient, (params, h_0, xs))
+    return _of_step("jaxrnn: gradients.full of flax linen's cell", cell.apply, params, h_0, xs)
 
 
 JAX_PEERS = (of_plain_jax, of_linen, of_nnx, of_equinox, of_haiku)
 TORCH = (of_torch(1), of_torch(2))
-OURS = (of_unroll, of_full, of_unroll_with_linen)
+OURS = (of_unroll, of_full, of_full_with_linen)
 
 
 def cases(makers, *arguments):

@@ -6,18 +6,16 @@ import jax
 import jax.numpy as jnp
 
 import jaxrnn as jr
-from benchmarks.harness import Case, measure, table
+from benchmarks.harness import Case, Report, measure
 
 TITLE = "Step Jacobians J_1 ... J_T"
 T, N = 100, 128
 
 
-def run() -> str:
+def run() -> Report:
     """Tables for the Elman cell and the GRU, T = 100, n = 128."""
-    return "\n\n".join(
-        f"{name}, T = {T}, n = {N}\n\n{table(_of_cell(name, make))}"
-        for name, make in (("elman", jr.cells.elman), ("gru", jr.cells.gru))
-    )
+    cells = {"elman": jr.cells.elman, "gru": jr.cells.gru}
+    return Report([(f"{name}, T = {T}, n = {N}", _of_cell(name, make)) for name, make in cells.items()])
 
 
 def _of_cell(name, make):

@@ -17,7 +17,7 @@ import jax
 
 from validation.harness import environment
 
-NAMES = ("closed_forms", "adversarial", "networks")
+NAMES = ("closed_forms", "adversarial", "networks", "mean_field")
 
 
 def main(names: list[str]) -> int:
