@@ -9,12 +9,14 @@ loop, and so does a readout, whoever wrote the step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn._trace import AHEAD, FIXED, LATE, Value, has_custom_vjp, look_up, needed, run, run_rows, trace
+from jaxrnn._trace import AHEAD, FIXED, LATE, Value, has_custom_vjp, look_up, needed, run, run_batched, trace
 
 __all__ = ["Staged"]
 
@@ -37,6 +39,7 @@ class Staged:
             [Value(stage, next(variables).aval.shape) for _ in leaves]
             for stage, leaves in enumerate((fixed, ahead, late))
         )
+        self._dtypes = [leaf.dtype for leaf in late]
         arguments = [*self._fixed, *self._ahead, *self.late]
         closed_over = [Value(FIXED, variable.aval.shape) for variable in closed.jaxpr.constvars]
         self._constants = dict(zip(closed_over, closed.consts, strict=True))
@@ -87,10 +90,28 @@ class Staged:
             known = run(self._scanned, fixed | _given(to_scan, terms) | _given(self.late, late))
             return look_up(known, self._ends), look_up(known, from_scan)
 
-        terms = run_rows(self._batched, fixed, _given(self._ahead, ahead), length, to_scan)
+        rows = _given(self._ahead, ahead)
+        terms = run_batched(self._batched, fixed | rows, [(rows, length)], to_scan)
         late, states = lax.scan(step, late, terms, length=length)
         rows = _given(to_scan, terms) | _given(from_scan, states)
-        return late, run_rows(self._behind, fixed, rows, length, wanted)
+        return late, run_batched(self._behind, fixed | rows, [(rows, length)], wanted)
+
+    def columns(self, prepared: list, ahead: list, length: int) -> list:
+        """[length, n, ...] a leaf of `late`: of a linear step, its value for every unit vector of `late`."""
+        sizes = [prod(value.shape) for value in self.late]
+        starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        late = {
+            value: jnp.eye(sum(sizes), size, -start, dtype=dtype).reshape(-1, *value.shape)
+            for value, size, start, dtype in zip(self.late, sizes, starts, self._dtypes, strict=True)
+        }
+        rows = _given(self._ahead, ahead)
+        ops = needed(self._batched + self._waiting, self._ends, effects=False)
+        return run_batched(
+            ops,
+            _given(self._prepared, prepared) | rows | late,
+            [(rows, length), (late, sum(sizes))],
+            self._ends,
+        )
 
 
 def _last_products(ops, results):

@@ -29,7 +29,7 @@ __all__ = [
     "look_up",
     "needed",
     "run",
-    "run_rows",
+    "run_batched",
     "trace",
 ]
 
@@ -106,24 +106,34 @@ def run(ops: Iterable[Op], known: Mapping[Value, Any], saved: Mapping[Value, Any
     return known
 
 
-def run_rows(
+def run_batched(
     ops: Iterable[Op],
-    fixed: Mapping[Value, Any],
-    rows: Mapping[Value, Any],
-    length: int,
+    known: Mapping[Value, Any],
+    axes: Sequence[tuple[Iterable[Value], int]],
     wanted: Sequence[Value],
 ) -> list:
-    """What is wanted, for many steps at once: it and all that is not fixed has an axis of steps in front."""
-    known, moving = {**fixed, **rows}, set(rows)
+    """What is wanted, with leading axes, such as one of steps.
+
+    `axes` are, from the outermost on, (the known values that have it, its length). What none of its inputs
+    has is computed without it, once.
+    """
+    known, axes = dict(known), [(set(members), length) for members, length in axes]
     for op in ops:
-        axes = [0 if value in moving else None for value in op.inputs]
-        call = op.call if op.summed else jax.vmap(op.call, in_axes=axes, axis_size=length)
+        call = op.call
+        for members, length in reversed(axes):
+            has = [value in members for value in op.inputs]
+            if any(has):
+                members.update(op.outputs)
+                if not op.summed:
+                    call = jax.vmap(call, [0 if one else None for one in has], axis_size=length)
         known.update(zip(op.outputs, call(*look_up(known, op.inputs)), strict=True))
-        moving.update(op.outputs)
-    return [
-        array if value in moving else jnp.broadcast_to(array, (length, *value.shape))
-        for value, array in zip(wanted, look_up(known, wanted), strict=True)
-    ]
+    results = look_up(known, wanted)
+    for i, (members, length) in enumerate(axes):
+        results = [
+            array if value in members else jnp.repeat(jnp.expand_dims(array, i), length, i)
+            for value, array in zip(wanted, results, strict=True)
+        ]
+    return results
 
 
 @jax.custom_jvp
