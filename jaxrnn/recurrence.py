@@ -22,8 +22,8 @@ _BLOCK_ENTRIES, _BLOCK_STEPS = 2**17, 64
 _KEEP_BYTES = 2**28
 # What the forward pass may keep for the backward pass; beyond, states are computed again, segment by segment.
 _CHEAP_BYTES, _LONG_SUM = 12 * 2**20, 384
-# Pre-activations are kept up to so many bytes, or if they are sums of so many terms. Other ones cost no more
-# time to compute again, as products of many steps, than fresh memory does.
+# Pre-activations are kept up to so many bytes, or if they are sums of so many terms. Other ones cost hardly
+# more time to compute again, as products of many steps, than fresh memory does.
 
 
 def unroll(
@@ -45,8 +45,8 @@ def unroll(
     xs : inputs, leaves [T, ...]; any pytree, also of tokens or PRNG keys.
     length : T, needed only where `xs` has no leaves (an autonomous map, ``xs=None``).
     segment : how many steps to compute again at a time in the backward pass, from the state at their start.
-        By default the states are kept, and for large batches the pre-activations, unless they take more than
-        256 MB. Any T will do, also one that segments do not divide.
+        By default the states are kept, and the pre-activations where that saves time, unless they take more
+        than 256 MB. Any T will do, also one that segments do not divide.
 
     Returns
     -------

@@ -300,11 +300,19 @@ def test_a_callback_does_not_hinder_the_gradient():
 def scans(jaxpr):
     """Every scan in a jaxpr, the nested ones included, as (its length, its own operations)."""
     for eqn in jaxpr.eqns:
-        inner = list(core.jaxprs_in_params(eqn.params))
-        if eqn.primitive.name == "scan":
-            yield eqn.params["length"], Counter(e.primitive.name for e in inner[0].eqns)
-        for other in inner:
-            yield from scans(other)
+        for inner in core.jaxprs_in_params(eqn.params):
+            if eqn.primitive.name == "scan":
+                yield eqn.params["length"], Counter(names(inner))
+            yield from scans(inner)
+
+
+def names(jaxpr):
+    """Of its operations, and of those in calls, but not in scans."""
+    for eqn in jaxpr.eqns:
+        yield eqn.primitive.name
+        if eqn.primitive.name != "scan":
+            for inner in core.jaxprs_in_params(eqn.params):
+                yield from names(inner)
 
 
 @pytest.mark.parametrize(
