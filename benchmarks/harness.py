@@ -93,7 +93,7 @@ class Report(NamedTuple):
                 ax.set_xscale("log")
         for ax in axes.flat[len(self.panels) :]:
             ax.axis("off")
-        fig.savefig(path, dpi=70)
+        fig.savefig(path, dpi=64)
         plt.close(fig)
 
 

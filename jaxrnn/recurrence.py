@@ -19,6 +19,8 @@ __all__ = ["scan", "unroll"]
 
 _BLOCK_ENTRIES, _BLOCK_STEPS = 2**17, 64
 # What a block may hold of the state: its intermediate values then fit into the cache, and stay few.
+_SEGMENT_ENTRIES, _SEGMENT_STEPS = 2**18, 256
+# The same for a segment that is computed again: longer ones begin again less often.
 _KEEP_BYTES = 2**28
 # What the forward pass may keep for the backward pass; beyond, states are computed again, segment by segment.
 _CHEAP_BYTES, _LONG_SUM = 12 * 2**20, 384
@@ -137,12 +139,13 @@ def _length(xs, length):
 
 def _in_blocks(program, fixed, state, rows, length, segment):
     """(h_T, ys) from blocks of steps, each with its own derivative."""
-    size = min(length, segment or _block_size(length, sum(map(jnp.size, state))))
     state_bytes, product_bytes = (
         length * _itemsize(state) * sum(math.prod(place.shape) for place in places)
         for places in (program.late, program.products)
     )
     again = segment is not None or state_bytes > _KEEP_BYTES
+    most_of = (_SEGMENT_ENTRIES, _SEGMENT_STEPS) if again else (_BLOCK_ENTRIES, _BLOCK_STEPS)
+    size = min(length, segment or _block_size(length, sum(map(jnp.size, state)), *most_of))
     most = _KEEP_BYTES if program.summed >= _LONG_SUM else _CHEAP_BYTES
     # Within a segment that is computed again anyway, products cost nothing.
     keeps_products = again or state_bytes + product_bytes <= most
@@ -169,9 +172,9 @@ def _itemsize(state):
     return max((leaf.dtype.itemsize for leaf in state), default=0)
 
 
-def _block_size(length, entries):
-    """Near the steps that the cache holds, and a divisor of the length if there is one."""
-    most = min(_BLOCK_STEPS, max(1, _BLOCK_ENTRIES // max(entries, 1)))
+def _block_size(length, entries, most_entries, most_steps):
+    """As many steps as may be, and a divisor of the length if there is one near."""
+    most = min(most_steps, max(1, most_entries // max(entries, 1)))
     if length <= 2 * most:
         return length
     return next((size for size in range(most, most // 2, -1) if length % size == 0), most)
