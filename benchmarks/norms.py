@@ -33,7 +33,7 @@ def _accuracy(js):
     with jax.enable_x64(True):
         exact = jax.jit(jr.jacobians.norms)(jnp.asarray(js, jnp.float64))
         pairs = np.tril_indices(T + 1, -1)
-        error = np.abs(np.asarray(found.log_norm, np.float64) - np.asarray(exact.log_norm))[pairs]
+        error = np.abs(np.asarray(found.log_norm, np.float64)[pairs] - np.asarray(exact.log_norm)[pairs])
     share = np.mean(np.asarray(found.certified)[pairs])
     return f"the largest error is {error.max():.1e} nats (against float64), and {share:.1%} are certified"
 

@@ -115,13 +115,13 @@ class Staged:
 
 
 def _last_products(ops, results):
-    """The formed values that the results depend on directly, not through other formed ones."""
+    """The formed values that the results depend on, but not those behind one that is linear in them."""
     wanted, found = set(results), []
     for op in reversed(ops):
         reached = wanted.intersection(op.outputs)
         formed = [value for value in op.outputs if value in reached and value.formed]
         found += formed
-        if len(formed) < len(reached):
+        if not all(value.formed and value.product for value in reached):
             wanted.update(op.inputs)
     return found[::-1]
 

@@ -215,12 +215,12 @@ class _Inlined:
         if W.stage > FIXED or x.stage == FIXED or any(batch) or len(W.shape) != 2 or len(axis) != 1:
             return False
         x = self._transposed(x, [i for i in range(len(x.shape)) if i not in axis_of_x] + [*axis_of_x])
-        first, last = (self._transposed(W, order) for order in ((0, 1), (1, 0)))
         shape = (*x.shape[:-1], W.shape[1 - axis[0]])
         output = op.outputs[0] if side else Value(op.stage, shape, product=True)
         output.formed = True
         if self._arrange:
-            call, weights = partial(_arranged_product, op.call), [first, last][:: -1 if axis[0] else 1]
+            call, weights = partial(_arranged_product, op.call), [W, self._transposed(W, (1, 0))]
+            weights = weights[::-1] if axis[0] else weights
         else:
             call, weights = partial(_product, op.call, axis[0]), [W]
         self.ops.append(Op(op.name, call, [x, *weights], [output], summed=W.shape[axis[0]]))
@@ -338,7 +338,7 @@ class _Sums:
         if value in self._open:
             late, earlier = self._open.pop(value)
             self.ops.append(_sum([late, earlier], value))
-            value.formed = late.product
+            value.formed, value.product = late.product or earlier.product, late.product
 
     def _total(self, terms):
         if len(terms) == 1:

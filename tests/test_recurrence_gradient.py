@@ -37,7 +37,8 @@ def objective(run):
 
     def total(*arguments):
         leaves = jax.tree.leaves(run(*arguments))
-        shifts = [jnp.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape) for leaf in leaves]
+        # Below 1: in single precision, sin would lose digits of larger arguments.
+        shifts = [jnp.linspace(0, 1, leaf.size, dtype=leaf.dtype).reshape(leaf.shape) for leaf in leaves]
         return sum(jnp.sum(jnp.sin(leaf + shift)) for leaf, shift in zip(leaves, shifts, strict=True))
 
     return total
@@ -124,12 +125,9 @@ def test_a_network_without_state_goes_through():
 
 @pytest.mark.parametrize("name", CELLS)
 def test_single_precision_agrees_to_its_own_accuracy(name):
-    """The gradient as one vector, within 1e-6 of its length."""
-    got, expected = (
-        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(grads)])
-        for _, grads in both(name, gradient, dtype=jnp.float32)
-    )
-    assert np.linalg.norm(got - expected) < 1e-6 * np.linalg.norm(expected)
+    got, expected = both(name, gradient, dtype=jnp.float32)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6 * np.max(np.abs(b)))
 
 
 def hessian_product(outer, inner):
@@ -333,12 +331,9 @@ def test_one_product_a_step_stays_in_the_scan_forward_and_one_backward(cell):
     assert [(length, ops["dot_general"]) for length, ops in found if length == T] == [(T, 1), (T, 1)]
 
 
-@pytest.mark.parametrize(("make", "saved"), [(cells.elman, 2), (cells.gru, 1), (cells.lstm, 2)])
-def test_products_that_are_kept_are_not_formed_twice(make, saved, monkeypatch):
-    """Else the backward pass computes the pre-activations again, from inputs and from states.
-
-    GRU's candidate reads ``W_xn x`` apart from what is kept, ``W_hn h + b_hn``.
-    """
+@pytest.mark.parametrize("make", [cells.elman, cells.gru, cells.lstm])
+def test_products_that_are_kept_are_not_formed_twice(make, monkeypatch):
+    """Else the backward pass computes the pre-activations again, from inputs and from states."""
     cell = make(3, 4)
     params = cell.init(jax.random.key(0))
     step = jax.vmap(cell.step, in_axes=(None, 0, 0))
@@ -349,7 +344,7 @@ def test_products_that_are_kept_are_not_formed_twice(make, saved, monkeypatch):
         total = jax.grad(lambda params: jnp.sum(scan(step, params, h_0, xs)[1] ** 2))
         return jax.jit(total).lower(params).compile().as_text().count(" dot(")
 
-    assert products(0) - products(2**20) == saved
+    assert products(0) - products(2**20) == 2
 
 
 @pytest.mark.parametrize("make", [cells.elman, cells.gru, cells.lstm])

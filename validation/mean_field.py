@@ -15,12 +15,7 @@ NETWORKS = {1000: 8, 4000: 2}
 """Number of units -> number of networks for every gain."""
 WARM_UP, COUNTED = 500, 2000
 BAR = 0.02
-BAR_FROM = {1000: 2.0, 4000: 1.5}
-"""Number of units -> the gain from which the mean must be within the bar.
-
-Towards the critical gain 1 a finite network is less chaotic than the theory says: its exponent is smaller,
-not only scattered, and some networks have none.
-"""
+"""For the mean at every gain and size. Towards the critical gain 1 it takes more units than 1000."""
 
 
 def run() -> tuple[str, list[str]]:
@@ -41,12 +36,12 @@ def run() -> tuple[str, list[str]]:
                     f"{off:+.1%}",
                 )
             )
-            if g >= BAR_FROM[n] and abs(off) > BAR:
+            if abs(off) > BAR:
                 broken.append(f"g = {g:g}, n = {n}: {off:+.1%}")
     header = ("g, n", "networks", "theory", "mean λ₁ (nats a step)", "deviation")
     return (
         f"W = g · N(0, 1/n), float32, {COUNTED} steps counted; ± is the standard error of the mean. "
-        f"Within {BAR:.0%} are to be g ≥ 2 at n = 1000 and g ≥ 1.5 at n = 4000.\n\n{table(header, rows)}",
+        f"All are to be within {BAR:.0%}.\n\n{table(header, rows)}",
         broken,
     )
 
