@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn._trace import AHEAD, FIXED, LATE, Value, has_custom_vjp, look_up, needed, run, run_batched, trace
+from jaxrnn._operations import AHEAD, FIXED, LATE, Value, look_up, needed, run, run_batched
+from jaxrnn._sums import regrouped
+from jaxrnn._trace import has_custom_vjp, trace
 
 __all__ = ["Staged"]
 
@@ -45,7 +47,7 @@ class Staged:
         self._constants = dict(zip(closed_over, closed.consts, strict=True))
         ops, results = trace(closed, closed_over, arguments, arrange)
         self._ends, self._outs = results[: len(late)], results[len(late) :]
-        ops = needed(ops, results)
+        ops = needed(regrouped(ops, results), results)
         self._once, self._batched, self._waiting = (
             [op for op in ops if op.stage == stage] for stage in (FIXED, AHEAD, LATE)
         )

@@ -1,0 +1,124 @@
+"""Operations of a step, each marked with what it waits for, and two ways to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+__all__ = [
+    "AHEAD",
+    "FIXED",
+    "LATE",
+    "MOVES",
+    "SUMS",
+    "Op",
+    "Value",
+    "look_up",
+    "needed",
+    "run",
+    "run_batched",
+]
+
+FIXED, AHEAD, LATE = range(3)
+"""What a value waits for: the parameters only, the inputs too, or the state."""
+SUMS = ("add", "add_any")
+# Linear in their only operand, element by element: f(a + b) = f(a) + f(b).
+MOVES = ("broadcast_in_dim", "neg", "reshape", "slice", "split", "squeeze", "transpose")
+
+
+class Value:
+    """A result in the trace; `known` if it is a constant.
+
+    `product` marks what is linear in a matrix product, `formed` where such a product has just been made.
+    """
+
+    def __init__(self, stage: int, shape: Sequence[int], known: Any = None, product: bool = False):
+        self.stage, self.shape, self.known, self.product = stage, tuple(shape), known, product
+        self.formed = False
+
+
+class Op(NamedTuple):
+    """One operation: ``outputs = call(*inputs)``.
+
+    With `summed`, a product with a fixed matrix, over so many terms; `call` then takes any leading axes.
+    """
+
+    name: str
+    call: Callable
+    inputs: Sequence[Value]
+    outputs: list[Value]
+    summed: int = 0
+    effects: bool = False
+
+    @property
+    def stage(self) -> int:
+        # What has an effect, such as jax.debug.print, stays in its place.
+        return max([LATE if self.effects else FIXED, *(value.stage for value in self.inputs)])
+
+
+def needed(ops: Sequence[Op], results: Iterable[Value], effects: bool = True) -> list[Op]:
+    """The operations that the results depend on, and, if asked for, those with an effect."""
+    wanted, kept = set(results), []
+    for op in reversed(ops):
+        if not wanted.isdisjoint(op.outputs) or (effects and op.effects):
+            kept.append(op)
+            wanted.update(op.inputs)
+    return kept[::-1]
+
+
+def look_up(known: Mapping[Value, Any], values: Iterable[Value]) -> list:
+    return [known[value] if value.known is None else value.known for value in values]
+
+
+def run(ops: Iterable[Op], known: Mapping[Value, Any], saved: Mapping[Value, Any] | None = None) -> dict:
+    """The known values and what the operations make of them, or, in its place, what was saved."""
+    known, saved = dict(known), saved or {}
+    for op in ops:
+        for value, array in zip(op.outputs, op.call(*look_up(known, op.inputs)), strict=True):
+            known[value] = _as_saved(array, saved[value]) if value in saved else array
+    return known
+
+
+def run_batched(
+    ops: Iterable[Op],
+    known: Mapping[Value, Any],
+    axes: Sequence[tuple[Iterable[Value], int]],
+    wanted: Sequence[Value],
+) -> list:
+    """What is wanted, with leading axes, such as one of steps.
+
+    `axes` are, from the outermost on, (the known values that have it, its length). What none of its inputs
+    has is computed without it, once.
+    """
+    known, axes = dict(known), [(set(members), length) for members, length in axes]
+    for op in ops:
+        call = op.call
+        for members, length in reversed(axes):
+            has = [value in members for value in op.inputs]
+            if any(has):
+                members.update(op.outputs)
+                if not op.summed:
+                    call = jax.vmap(call, [0 if one else None for one in has], axis_size=length)
+        known.update(zip(op.outputs, call(*look_up(known, op.inputs)), strict=True))
+    results = look_up(known, wanted)
+    for i, (members, length) in enumerate(axes):
+        results = [
+            array if value in members else jnp.repeat(jnp.expand_dims(array, i), length, i)
+            for value, array in zip(wanted, results, strict=True)
+        ]
+    return results
+
+
+@jax.custom_jvp
+def _as_saved(computed, saved):
+    """The saved array with the tangent of the computed one, which is then not needed itself."""
+    del computed
+    return saved
+
+
+@_as_saved.defjvp
+def _as_saved_jvp(primals, tangents):
+    return primals[1], tangents[0]
