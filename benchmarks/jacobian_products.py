@@ -1,4 +1,4 @@
-"""∂h_T/∂h_k for every k: step Jacobians and their products against differentiating through the segments."""
+"""∂h_T/∂h_k for every k: `last_products` against differentiating through segments, and bare products."""
 
 from __future__ import annotations
 
@@ -51,12 +51,13 @@ def _compare(name, T, n):
 
         return jnp.swapaxes(jax.jacrev(last)(jnp.zeros((T, n))), 0, 1)
 
-    def by_products(params, trajectory):
-        js = jr.jacobians.step_jacobians(cell.step, params, trajectory)
-        _, products = lax.scan(lambda M, J: (M @ J, M @ J), jnp.eye(n), js, reverse=True)
-        return products
+    def ours(params, trajectory):
+        return jr.jacobians.last_products(cell.step, params, trajectory)
 
-    arguments = (params, trajectory)
+    def bare_products(W):
+        return lax.scan(lambda M, _: (M @ W, M), jnp.eye(n), length=T)[1]
+
+    arguments, W = (params, trajectory), jax.random.orthogonal(key_x, n)
     sampled = range(T // (2 * EACH), T, T // EACH)
     each_k, *others = measure(
         [
@@ -64,11 +65,12 @@ def _compare(name, T, n):
                 f"plain JAX: one jacrev per k ({EACH} of {T} timed)", [one_k(k) for k in sampled], arguments
             ),
             Case("plain JAX: one jacrev, perturbed states", by_perturbations, arguments),
-            Case("jacobians.step_jacobians and one product a step", by_products, arguments),
+            Case("jacobians.last_products", ours, arguments),
+            Case("plain JAX: T products of n x n matrices", bare_products, (W,)),
         ],
-        rounds=5,
+        rounds=9,
     )
     reference = jnp.concatenate([one_k(k)(*arguments) for k in sampled])
-    for every_k in (by_products, by_perturbations):
+    for every_k in (ours, by_perturbations):
         assert jnp.allclose(every_k(*arguments)[jnp.array(sampled)], reference, atol=1e-5)
     return f"{name}, T = {T}, n = {n}", [each_k.times(T / EACH), *others]

@@ -20,7 +20,7 @@ from jaxrnn._operations import AHEAD, FIXED, LATE, Value, look_up, needed, run, 
 from jaxrnn._sums import regrouped
 from jaxrnn._trace import has_custom_vjp, trace
 
-__all__ = ["Staged"]
+__all__ = ["Staged", "block_size"]
 
 
 class Staged:
@@ -114,6 +114,14 @@ class Staged:
             [(rows, length), (late, sum(sizes))],
             self._ends,
         )
+
+
+def block_size(length: int, entries: int, most_entries: int, most_steps: int) -> int:
+    """As many steps as may be, and a divisor of the length if there is one near."""
+    most = min(most_steps, max(1, most_entries // max(entries, 1)))
+    if length <= 2 * most:
+        return length
+    return next((size for size in range(most, most // 2, -1) if length % size == 0), most)
 
 
 def _last_products(ops, results):

@@ -12,7 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import PyTree
 
 from jaxrnn import _checks
-from jaxrnn._stages import Staged
+from jaxrnn._stages import Staged, block_size
 from jaxrnn.types import Params, State, StepFn, Trajectory
 
 __all__ = ["scan", "unroll"]
@@ -145,7 +145,7 @@ def _in_blocks(program, fixed, state, rows, length, segment):
     )
     again = segment is not None or state_bytes > _KEEP_BYTES
     most_of = (_SEGMENT_ENTRIES, _SEGMENT_STEPS) if again else (_BLOCK_ENTRIES, _BLOCK_STEPS)
-    size = min(length, segment or _block_size(length, sum(map(jnp.size, state)), *most_of))
+    size = min(length, segment or block_size(length, sum(map(jnp.size, state)), *most_of))
     most = _KEEP_BYTES if program.summed >= _LONG_SUM else _CHEAP_BYTES
     # Within a segment that is computed again anyway, products cost nothing.
     keeps_products = again or state_bytes + product_bytes <= most
@@ -170,14 +170,6 @@ def _in_blocks(program, fixed, state, rows, length, segment):
 
 def _itemsize(state):
     return max((leaf.dtype.itemsize for leaf in state), default=0)
-
-
-def _block_size(length, entries, most_entries, most_steps):
-    """As many steps as may be, and a divisor of the length if there is one near."""
-    most = min(most_steps, max(1, most_entries // max(entries, 1)))
-    if length <= 2 * most:
-        return length
-    return next((size for size in range(most, most // 2, -1) if length % size == 0), most)
 
 
 def _block(program, length, keep):

@@ -5,6 +5,7 @@ from jaxrnn.jacobians.blocks import block_norms, input_jacobians, input_norms
 from jaxrnn.jacobians.bounds import norm_bound, product_bound
 from jaxrnn.jacobians.by_lag import NormByLag, norm_by_lag
 from jaxrnn.jacobians.eigenvalues import Eigenvalues, eigenvalues
+from jaxrnn.jacobians.last_products import last_products
 from jaxrnn.jacobians.log_norm import log_norm
 from jaxrnn.jacobians.lyapunov import GrowthRates, growth_rates, leading_growth_rates
 from jaxrnn.jacobians.norms import Norms, norms
@@ -23,6 +24,7 @@ __all__ = [
     "growth_rates",
     "input_jacobians",
     "input_norms",
+    "last_products",
     "leading_growth_rates",
     "leading_spectrum",
     "log_norm",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -11,7 +13,7 @@ from jaxrnn._pytree import ravel
 from jaxrnn._stages import Staged
 from jaxrnn.types import Params, StepFn, Trajectory
 
-__all__ = ["step_jacobians"]
+__all__ = ["columns_of_steps", "step_jacobians"]
 
 
 def step_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Float[Array, "T n n"]:
@@ -50,6 +52,12 @@ def step_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Floa
     Array([0.5, 0.5], dtype=float32)
     """
     length = _checks.trajectory("jacobians.step_jacobians", trajectory)
+    columns, rows = columns_of_steps(step, params, trajectory)
+    return jnp.swapaxes(columns(rows, length), 1, 2)
+
+
+def columns_of_steps(step: StepFn, params: Params, trajectory: Trajectory) -> tuple[Callable, list]:
+    """``(rows, length) -> [length, n, n]``, J_tᵀ for some steps of the trajectory, and the rows of all."""
     h_0, state_tree = jax.tree.flatten(trajectory.h_0)
     fixed, params_tree = jax.tree.flatten(params)
     rows, rows_tree = jax.tree.flatten((trajectory.h_tm1s, trajectory.xs))
@@ -65,5 +73,9 @@ def step_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Floa
 
     row = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in rows]
     tangent = Staged(tangent_step, fixed, row, h_0)
-    columns = tangent.columns(tangent.prepare(fixed), rows, length)
-    return jnp.swapaxes(jax.vmap(jax.vmap(ravel))(columns), 1, 2)
+    prepared = tangent.prepare(fixed)
+
+    def columns(rows, length):
+        return jax.vmap(jax.vmap(ravel))(tangent.columns(prepared, rows, length))
+
+    return columns, rows

@@ -8,7 +8,7 @@ from cases import CELLS, assert_close, make_sequence, run, run_jacobians
 from oracles import central_difference
 
 from jaxrnn import cells, unroll
-from jaxrnn.jacobians import product, step_jacobians
+from jaxrnn.jacobians import last_products, product, step_jacobians
 
 
 def test_product_of_every_pair_is_the_chain_of_step_jacobians():
@@ -20,6 +20,27 @@ def test_product_of_every_pair_is_the_chain_of_step_jacobians():
         for t in range(k, 5):
             assert_close(product(cell.step, params, traj, t, k), chain, 1000)
             chain = js[t] @ chain if t < 4 else chain
+
+
+@pytest.mark.parametrize("T", [0, 1, 7, 131])
+def test_products_to_the_last_state_are_those_of_each_pair(T):
+    """Also over blocks of steps that do not divide T."""
+    cell, d = CELLS["lstm"]
+    params, h_0, xs = make_sequence(cell, d, T)
+    traj = run(cell, params, h_0, xs)
+    found = jax.jit(last_products, static_argnums=0)(cell.step, params, traj)
+    assert found.shape == (T, 6, 6)
+    for k in {0, T // 2, T - 1} if T else ():
+        assert_close(found[k], product(cell.step, params, traj, T, k), 1000)
+
+
+def test_products_to_the_last_state_under_vmap_are_those_of_each_sequence():
+    cell, d = CELLS["gru"]
+    params, h_0, xs = make_sequence(cell, d, 5)
+    trajs = jax.vmap(lambda xs: run(cell, params, h_0, xs))(jnp.stack([xs, -xs]))
+    found = jax.vmap(lambda traj: last_products(cell.step, params, traj))(trajs)
+    for i, single in enumerate((xs, -xs)):
+        assert_close(found[i], last_products(cell.step, params, run(cell, params, h_0, single)), 10)
 
 
 def test_linear_network_has_powers_of_w():
