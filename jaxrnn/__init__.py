@@ -5,6 +5,7 @@ from importlib import import_module
 from jaxrnn import cells, diagnosis, gradients, jacobians, losses, tasks, training
 from jaxrnn._checks import NumericalError
 from jaxrnn.diagnosis import compare, diagnose, suggest_window
+from jaxrnn.precision import mixed_precision
 from jaxrnn.recurrence import unroll
 from jaxrnn.results import load, save
 from jaxrnn.types import Batch, Cell, Estimator, GradientEstimate, Trajectory
@@ -27,6 +28,7 @@ __all__ = [
     "jacobians",
     "load",
     "losses",
+    "mixed_precision",
     "plots",
     "save",
     "suggest_window",

@@ -26,7 +26,7 @@ FIXED, AHEAD, LATE = range(3)
 """What a value waits for: the parameters only, the inputs too, or the state."""
 SUMS = ("add", "add_any")
 # Linear in their only operand, element by element: f(a + b) = f(a) + f(b).
-MOVES = ("broadcast_in_dim", "neg", "reshape", "slice", "split", "squeeze", "transpose")
+MOVES = ("broadcast_in_dim", "neg", "reshape", "rounded_back", "slice", "split", "squeeze", "transpose")
 
 
 class Value:

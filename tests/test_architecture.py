@@ -21,7 +21,7 @@ FLOORS = [
         "losses",
         "results",
     },
-    {"cells", "adapters", "tasks", "recurrence"},
+    {"cells", "adapters", "tasks", "precision", "recurrence"},
     {"jacobians", "gradients"},
     {"training"},
     {"diagnosis"},

@@ -59,7 +59,7 @@ def last_products(step: StepFn, params: Params, trajectory: Trajectory) -> Float
     n_blocks, rest = divmod(length, size)
 
     def times(P, columns_of_J_t):
-        P = lax.dot_general(P, columns_of_J_t, (((1,), (1,)), ((), ())))
+        P = lax.dot_general(P, columns_of_J_t, (((1,), (1,)), ((), ())), precision="highest")
         return P, P
 
     def block(P, rows, size):

@@ -1,0 +1,123 @@
+"""Mixed precision: which numbers are rounded, forward and backward, and what it does to a gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import CELLS, assert_close, make_batch, make_sequence
+
+from jaxrnn import mixed_precision, unroll
+from jaxrnn.gradients import fidelity, full, rtrl
+from jaxrnn.losses import squared_error
+
+
+def rounded(x):
+    return jnp.asarray(x, jnp.bfloat16).astype(x.dtype)
+
+
+def product(w, h, x):
+    return w @ h + x, h
+
+
+@pytest.fixture
+def numbers():
+    keys = jax.random.split(jax.random.key(0), 6)
+    shapes = [(3, 4), (4,), (3,)] * 2
+    return [jax.random.normal(key, shape, jnp.float64) for key, shape in zip(keys, shapes, strict=True)]
+
+
+def test_the_operands_of_a_product_are_rounded_and_nothing_else(numbers):
+    w, h, x, *_ = numbers
+    assert_close(mixed_precision(product)(w, h, x)[0], rounded(w) @ rounded(h) + x)
+
+
+def test_reverse_mode_rounds_the_operands_of_its_products(numbers):
+    w, h, x, _, _, g = numbers
+    _, pull = jax.vjp(lambda w, h: mixed_precision(product)(w, h, x)[0], w, h)
+    dw, dh = pull(g)
+    assert_close(dw, jnp.outer(rounded(g), rounded(h)))
+    assert_close(dh, rounded(w).T @ rounded(g))
+
+
+def test_forward_mode_rounds_the_operands_of_its_products(numbers):
+    w, h, x, dw, dh, _ = numbers
+    _, moved = jax.jvp(lambda w, h: mixed_precision(product)(w, h, x)[0], (w, h), (dw, dh))
+    assert_close(moved, rounded(dw) @ rounded(h) + rounded(w) @ rounded(dh))
+
+
+def test_a_sum_is_rounded_as_a_whole(numbers):
+    """Also by `unroll`, which adds up the terms of the inputs apart."""
+    w, h, x, *_ = numbers
+    w = w[:, :3]
+
+    def step(w, h, x):
+        h = w @ (w @ h + x + 1)
+        return h, h
+
+    expected = rounded(w) @ rounded(rounded(w) @ rounded(h[:3]) + x + 1)
+    assert_close(unroll(mixed_precision(step), w, h[:3], x[None]).hs[0], expected)
+
+
+def test_float16_overflows_where_bfloat16_does_not():
+    arguments = jnp.full((2, 2), 1e5), jnp.ones(2), jnp.zeros(2)
+    assert np.isinf(mixed_precision(product, jnp.float16)(*arguments)[0]).all()
+    np.testing.assert_allclose(mixed_precision(product)(*arguments)[0], 2e5, rtol=2**-8)
+
+
+def test_operands_of_low_precision_and_of_two_dtypes_stay_as_they_are():
+    w, h = jnp.full((1, 1), 1.001, jnp.float16), jnp.ones(1, jnp.float16)
+    assert mixed_precision(product)(w, h, h * 0)[0] == w[0]
+
+
+def test_another_dtype_is_refused():
+    with pytest.raises(ValueError, match="bfloat16 or float16, got int8"):
+        mixed_precision(product, jnp.int8)
+
+
+@pytest.mark.parametrize("name", ["elman_tanh", "gru_residual_elman", "lstm_dense"])
+def test_unroll_has_the_gradient_of_a_plain_scan(name):
+    cell, d = CELLS[name]
+    params, h_0, xs = make_sequence(cell, d, 9, dtype=jnp.float32)
+    step = mixed_precision(cell.step)
+
+    def through_unroll(params):
+        return jnp.sum(jnp.sin(unroll(step, params, h_0, xs).ys))
+
+    def through_scan(params):
+        return jnp.sum(jnp.sin(jax.lax.scan(lambda h, x: step(params, h, x), h_0, xs)[1]))
+
+    got, expected = (jax.jit(jax.grad(f))(params) for f in (through_unroll, through_scan))
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == jnp.float32
+        np.testing.assert_allclose(a, b, atol=1e-6 * np.max(np.abs(b)))
+
+
+def test_fidelity_says_what_rounding_costs():
+    cell, d = CELLS["gru"]
+    params, h_0, batch = make_batch(cell, d, 2, 12)
+    exact, low = (full(step, squared_error) for step in (cell.step, mixed_precision(cell.step)))
+    found = jax.jit(lambda *args: fidelity(low, exact, *args, h_0=h_0))(params, batch, jax.random.key(0))
+    assert 2**-13 < found.bias < 2**-6
+    assert found.cosine > 0.999
+
+
+def test_estimators_agree_on_the_rounded_network_but_for_the_rounding_of_their_own_products():
+    cell, d = CELLS["lstm"]
+    params, h_0, batch = make_batch(cell, d, 2, 5)
+    step = mixed_precision(cell.step)
+    forward, reverse = (e(step, squared_error) for e in (rtrl, full))
+    found = fidelity(forward, reverse, params, batch, jax.random.key(0), h_0=h_0)
+    assert found.bias < 2**-6
+
+
+@pytest.mark.parametrize("name", ["elman_tanh", "gru_residual_elman", "lstm_dense"])
+def test_the_default_precision_holds_for_all_products_of_the_gradient(name):
+    cell, d = CELLS[name]
+    arguments = make_sequence(cell, d, 9)
+
+    def total(params, h_0, xs):
+        return jnp.sum(unroll(cell.step, params, h_0, xs).ys)
+
+    with jax.default_matmul_precision("float32"):
+        program = str(jax.make_jaxpr(jax.grad(total))(*arguments))
+    assert program.count("dot_general[") == program.count("precision=(Precision.HIGHEST, Precision.HIGHEST)")
