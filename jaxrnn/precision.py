@@ -46,8 +46,8 @@ def mixed_precision(step: StepFn, dtype: DTypeLike = jnp.bfloat16) -> StepFn:
     TF32 or bfloat16 on accelerators, which hold all digits of rounded operands), whatever precision the
     step asks for. A CPU gains no time, and gives the same numbers up to the order of sums.
 
-    Products of two float32 or two float64 arrays are rounded, convolutions too. Those inside a `lax.scan`, a
-    `lax.cond` or a custom derivative of the step itself stay as they are.
+    Products of two float32 or two float64 arrays are rounded, convolutions too. Those inside a `lax.scan`,
+    `lax.cond`, `jax.checkpoint` or custom derivative of the step itself stay as they are.
 
     Example
     -------
