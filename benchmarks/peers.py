@@ -6,6 +6,8 @@ Every peer is ``make(kind, d, H, xs) -> Case``: L = ½ mean y², differentiated 
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -141,8 +143,8 @@ def of_full(kind, d, H, xs):
     return _of_step("jaxrnn: gradients.full", cell.step, params, h_0, xs)
 
 
-def _of_step(name, step, params, h_0, xs):
-    estimator = jr.gradients.full(step, lambda _params, y_t, _target: energy(y_t))
+def _of_step(name, step, params, h_0, xs, segment=None):
+    estimator = jr.gradients.full(step, lambda _params, y_t, _target: energy(y_t), segment=segment)
     batch = jr.Batch(jnp.swapaxes(xs, 0, 1), jnp.zeros(xs.shape[1::-1]))
 
     def gradient(params, h_0, batch):
@@ -151,7 +153,11 @@ def _of_step(name, step, params, h_0, xs):
     return Case(name, gradient, (params, h_0, batch))
 
 
-def of_full_with_linen(kind, _d, H, xs):
+OF_LINENS_CELL = "jaxrnn: gradients.full of flax linen's cell"
+OF_LINENS_CELL_IN_SEGMENTS = "jaxrnn: the same, segment near √T"
+
+
+def of_full_with_linen(kind, _d, H, xs, name=OF_LINENS_CELL, segment=None):
     """Flax's own cell and parameters."""
     from flax import linen
 
@@ -159,12 +165,17 @@ def of_full_with_linen(kind, _d, H, xs):
     cell = cells[kind](H)
     h_0 = cell.initialize_carry(jax.random.key(0), xs.shape[1:])
     params = cell.init(jax.random.key(0), h_0, xs[0])
-    return _of_step("jaxrnn: gradients.full of flax linen's cell", cell.apply, params, h_0, xs)
+    return _of_step(name, cell.apply, params, h_0, xs, segment)
+
+
+def of_segments_with_linen(kind, d, H, xs):
+    """In the least memory, and again a full forward pass."""
+    return of_full_with_linen(kind, d, H, xs, OF_LINENS_CELL_IN_SEGMENTS, math.isqrt(len(xs)))
 
 
 JAX_PEERS = (of_plain_jax, of_linen, of_nnx, of_equinox, of_haiku)
 TORCH = (of_torch(1), of_torch(2))
-OURS = (of_unroll, of_full, of_full_with_linen)
+OURS = (of_unroll, of_full, of_full_with_linen, of_segments_with_linen)
 
 
 def cases(makers, *arguments):

@@ -9,7 +9,14 @@ import numpy as np
 
 from benchmarks import harness
 from benchmarks.harness import Report, measure
-from benchmarks.peers import JAX_PEERS, OURS, TORCH, cases
+from benchmarks.peers import (
+    JAX_PEERS,
+    OF_LINENS_CELL,
+    OF_LINENS_CELL_IN_SEGMENTS,
+    OURS,
+    TORCH,
+    cases,
+)
 
 TITLE = "Training gradient"
 SIZES = [(100, 32, 28, 128), (1000, 32, 8, 128), (1000, 8, 64, 256), (200, 64, 128, 512)]
@@ -47,7 +54,7 @@ def _check_equal(plain, some):
 
 
 def _ratios(by_name):
-    """Best JAX peer, its time / ours, torch's better / ours, our memory; the same two for Flax's cell."""
+    """Best JAX peer, its time / ours, torch's better / ours, our memory; the last two of Flax's cell."""
 
     def starting(*starts):
         return [timing for name, timing in by_name.items() if name.startswith(starts)]
@@ -56,25 +63,27 @@ def _ratios(by_name):
     ours = by_name["jaxrnn: gradients.full"]
     torch = min((timing.wall for timing in starting("torch")), default=np.nan)
     linen = by_name.get("flax linen: RNN")
-    foreign = by_name.get("jaxrnn: gradients.full of flax linen's cell")
-    flax = linen and foreign
     return (
         best.name,
         best.wall / ours.wall,
         torch / ours.wall,
         ours.temp_bytes / by_name["plain JAX: grad over lax.scan"].temp_bytes,
-        linen.wall / foreign.wall if flax else np.nan,
-        foreign.temp_bytes / linen.temp_bytes if flax else np.nan,
+        *(
+            ratio
+            for timing in starting(OF_LINENS_CELL, OF_LINENS_CELL_IN_SEGMENTS)
+            for ratio in (linen.wall / timing.wall, timing.temp_bytes / linen.temp_bytes)
+        ),
     )
 
 
 def _summary(rows):
     lines = [
         "How many times faster `gradients.full` is (wall time), and its temporary memory over plain JAX's;",
-        "the same for Flax's own cell in `gradients.full` against Flax's layer:",
+        "the same for Flax's own cell in `gradients.full` against Flax's layer, without and with segments:",
         "",
-        "| | best JAX peer | peer / ours | torch / ours | memory | flax / its cell here | memory |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| | best JAX peer | peer / ours | torch / ours | memory "
+        "| flax / its cell here | memory | with segments | memory |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
         f"| {title} | {best} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |"

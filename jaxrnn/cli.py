@@ -126,7 +126,8 @@ def _build_parser():
         ("spectra", "Jacobian norms, spectra and the verdict only (--steps 0: untrained)"),
         ("compare", "truncated against full BPTT only"),
     ):
-        _add_options(commands.add_parser(name, help=help_text, description=help_text))
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        _add_options(command, compares=name != "spectra")
     oracle_command.add_parser(commands, _count)
     return parser
 
@@ -139,7 +140,7 @@ def _versions():
     return f"jaxrnn {jaxrnn.__version__}, jax {version('jax')}"
 
 
-def _add_options(parser):
+def _add_options(parser, compares):
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--text", metavar="FILE", help="a UTF-8 text to model, character by character")
     data.add_argument("--csv", metavar="FILE", help="a CSV file to forecast, with --column")
@@ -159,11 +160,16 @@ def _add_options(parser):
     )
     parser.add_argument("--length", type=_positive, help="steps of a sequence (100, series 30)")
     parser.add_argument("--batch", type=_positive, default=16, help="sequences of a batch (%(default)s)")
-    parser.add_argument(
-        "--windows", type=_windows, default="1,4,16,64,full", help="truncation windows (%(default)s)"
-    )
     parser.add_argument("--steps", type=_count, default=300, help="training steps (%(default)s)")
-    parser.add_argument("--seeds", type=_positive, default=2, help="runs, trained side by side (%(default)s)")
+    if compares:
+        parser.add_argument(
+            "--windows", type=_windows, default="1,4,16,64,full", help="truncation windows (%(default)s)"
+        )
+        parser.add_argument(
+            "--seeds", type=_positive, default=2, help="runs, trained side by side (%(default)s)"
+        )
+    else:
+        parser.set_defaults(windows=(), seeds=1)
     parser.add_argument("--seed", type=_seed, default=0, help="where the random numbers start (%(default)s)")
     parser.add_argument("--x64", action="store_true", help="compute in float64")
     parser.add_argument("--out", metavar="DIR", default="jaxrnn-report", help="folder (%(default)s)")

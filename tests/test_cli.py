@@ -19,7 +19,8 @@ import jaxrnn
 from jaxrnn.cli import main
 
 study_module = importlib.import_module("jaxrnn.report.study")
-TINY = "--hidden 4 --length 8 --steps 2 --batch 2 --seeds 1 --windows 2,full --quiet".split()
+TINY = "--hidden 4 --length 8 --steps 2 --batch 2 --quiet".split()
+COMPARED = "--seeds 1 --windows 2,full".split()
 SPECTRA = {"norm_by_lag", "norms", "gradient_by_lag", "spectrum_fan", "saturation"}
 COMPARE = {"window_error", "loss"}
 PICTURES = {"report": SPECTRA | COMPARE, "spectra": SPECTRA, "compare": COMPARE}
@@ -140,6 +141,7 @@ def test_every_command_writes_a_whole_report_on_every_kind_of_data(
         "--csv": ["--csv", str(files / "ok.csv"), "--column", "price"],
         "--task": ["--task", "series"],
     }[data]
+    more += [] if kind == "spectra" else COMPARED
     assert main([kind, *TINY, *more, *where, "--cell", cells, "--out", "made/new"]) == 0
     out, err = capsys.readouterr()
     folder = tmp_path / "made" / "new"
@@ -168,6 +170,7 @@ BAD = {
     "a window of 0": ("compare --windows 1,0", "'0' is not an integer of at least 1"),
     "a window that is a word": ("compare --windows 1,all", "'all' is not an integer of at least 1"),
     "no window": ("compare --windows ,", "',' names nothing"),
+    "windows where nothing is compared": ("spectra --windows 4", "unrecognized arguments: --windows 4"),
     "no hidden unit": ("report --hidden 0", "'0' is not an integer of at least 1"),
     "half a unit": ("report --hidden 2.5", "'2.5' is not an integer"),
     "negative steps": ("report --steps -1", "'-1' is not an integer of at least 0"),
@@ -275,7 +278,7 @@ def test_a_new_report_replaces_an_earlier_one_and_shows_progress_on_standard_err
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "index.html").write_text("an earlier report")
     (tmp_path / "out" / "mine.txt").write_text("keep")
-    options = [option for option in TINY if option != "--quiet"]
+    options = [option for option in TINY if option != "--quiet"] + COMPARED
     assert (
         main(["compare", *options, "--cell", "elman", "--text", str(files / "ok.txt"), "--out", "out"]) == 0
     )
