@@ -20,6 +20,8 @@ import jaxrnn
 
 QUICK = False
 """Set by ``--quick``: few rounds and small sizes, to see that all of it runs."""
+_SECONDS, _MOST_ROUNDS = 5.0, 100
+"""Short cases are measured more often, until so much time has passed."""
 OURS = ("jaxrnn", "gradients.", "jacobians.")
 """How the names of cases begin that are this library's."""
 
@@ -98,8 +100,11 @@ class Report(NamedTuple):
 
 
 def measure(cases: Sequence[Case], *, rounds: int = 11, seed: int = 0) -> list[Timing]:
-    """Compile all cases apart, call each once unmeasured, then all of them in every round, shuffled."""
-    rounds = min(rounds, 3) if QUICK else rounds
+    """Compile all cases apart, call each once unmeasured, then all of them in every round, shuffled.
+
+    At least so many rounds, and more of short cases.
+    """
+    rounds, seconds = (min(rounds, 3), 0.0) if QUICK else (rounds, _SECONDS)
     programs, compile_seconds = [], []
     for case in cases:
         functions = case.functions if isinstance(case.functions, Sequence) else [case.functions]
@@ -116,14 +121,16 @@ def measure(cases: Sequence[Case], *, rounds: int = 11, seed: int = 0) -> list[T
     ]
     for call in calls:
         call()
-    walls, cpus = np.zeros((2, len(cases), rounds))
+    walls, cpus = ([[] for _ in cases] for _ in range(2))
     order, generator = list(range(len(cases))), random.Random(seed)
-    for i in range(rounds):
+    began = time.perf_counter()
+    while len(walls[0]) < rounds or (len(walls[0]) < _MOST_ROUNDS and time.perf_counter() - began < seconds):
         generator.shuffle(order)
         for c in order:
             wall, cpu = time.perf_counter(), time.process_time()
             calls[c]()
-            walls[c, i], cpus[c, i] = time.perf_counter() - wall, time.process_time() - cpu
+            walls[c].append(time.perf_counter() - wall)
+            cpus[c].append(time.process_time() - cpu)
     return [
         Timing(
             case.name,
