@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
-from jax.typing import DTypeLike
 
 from jaxrnn.types import StepFn
 
 __all__ = ["mixed_precision"]
 
 
-def mixed_precision(step: StepFn, dtype: DTypeLike = jnp.bfloat16) -> StepFn:
-    """The same step, with the operands of its matrix products rounded to `dtype`.
+_BITS = jnp.finfo(jnp.bfloat16).nexp, jnp.finfo(jnp.bfloat16).nmant
+
+
+def mixed_precision(step: StepFn) -> StepFn:
+    """The same step, with the operands of its matrix products rounded to bfloat16.
 
     ``W h`` becomes ``R(W) R(h)``, where R rounds; the sum, and all that is no product, stays as precise as it
     was: states, parameters, their gradients, activations. It holds for derivatives as well: the products of
@@ -26,18 +26,12 @@ def mixed_precision(step: StepFn, dtype: DTypeLike = jnp.bfloat16) -> StepFn:
     Parameters
     ----------
     step : the recurrence of one sequence.
-    dtype : bfloat16 or float16 (whose largest number is 65504: beyond it, products are infinite).
 
     Returns
     -------
     step
         Of the same signature, for `unroll`, every estimator and all of `jacobians`; for a whole network,
         ``cell._replace(step=mixed_precision(cell.step))``.
-
-    Raises
-    ------
-    ValueError
-        For another dtype.
 
     Notes
     -----
@@ -55,30 +49,26 @@ def mixed_precision(step: StepFn, dtype: DTypeLike = jnp.bfloat16) -> StepFn:
     >>> step(jnp.array([[1.001]]), jnp.array([1.0]), jnp.array([0.0]))[0]
     Array([1.], dtype=float32)
     """
-    dtype = jnp.dtype(dtype)
-    if dtype not in (jnp.bfloat16, jnp.float16):
-        raise ValueError(f"mixed_precision: dtype must be bfloat16 or float16, got {dtype}.")
 
     def rounded_step(params, h_tm1, x_t):
         closed, shapes = jax.make_jaxpr(step, return_shape=True)(params, h_tm1, x_t)
-        leaves = _evaluate(dtype, closed.jaxpr, closed.consts, jax.tree.leaves((params, h_tm1, x_t)))
+        leaves = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves((params, h_tm1, x_t)))
         return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
     return rounded_step
 
 
-def _evaluate(dtype, jaxpr, consts, arguments):
+def _evaluate(jaxpr, consts, arguments):
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
     for eqn in jaxpr.eqns:
         inputs = [atom.val if isinstance(atom, core.Literal) else values[atom] for atom in eqn.invars]
         if eqn.primitive.name in ("jit", "pjit"):
             inner = eqn.params["jaxpr"]
-            outputs = _evaluate(dtype, inner.jaxpr, inner.consts, inputs)
+            outputs = _evaluate(inner.jaxpr, inner.consts, inputs)
         else:
             product = eqn.primitive.name in ("dot_general", "conv_general_dilated")
-            bind = partial(_bind_rounded, dtype) if product else _bind
             with eqn.ctx.manager:
-                outputs = bind(eqn, inputs)
+                outputs = (_bind_rounded if product else _bind)(eqn, inputs)
         values.update(zip(eqn.outvars, outputs, strict=True))
     return [atom.val if isinstance(atom, core.Literal) else values[atom] for atom in jaxpr.outvars]
 
@@ -88,20 +78,18 @@ def _bind(eqn, inputs, **changed):
     return outputs if eqn.primitive.multiple_results else [outputs]
 
 
-def _bind_rounded(dtype, eqn, inputs):
+def _bind_rounded(eqn, inputs):
     if {x.dtype.name for x in inputs} not in ({"float32"}, {"float64"}):
         return _bind(eqn, inputs)
-    bits = jnp.finfo(dtype).nexp, jnp.finfo(dtype).nmant
-    (product,) = _bind(eqn, [_rounded.bind(x, bits=bits) for x in inputs], precision=lax.Precision.DEFAULT)
-    return [_rounded_back.bind(product, bits=bits)]
+    (product,) = _bind(eqn, [_rounded.bind(x) for x in inputs], precision=lax.Precision.DEFAULT)
+    return [_rounded_back.bind(product)]
 
 
-def _round(x, *, bits):
-    return lax.reduce_precision(x, *bits)
+def _round(x):
+    return lax.reduce_precision(x, *_BITS)
 
 
-def _leave(x, *, bits):
-    del bits
+def _leave(x):
     return x
 
 
@@ -117,5 +105,5 @@ def _primitive(name, call):
 # One rounds its operand and the other one the cotangent on the way back: each is the other's transpose. So
 # the operands of a product are rounded in its derivatives, too, and the sums are not.
 _rounded, _rounded_back = _primitive("rounded", _round), _primitive("rounded_back", _leave)
-ad.deflinear2(_rounded, lambda ct, _, *, bits: [_rounded_back.bind(ct, bits=bits)])
-ad.deflinear2(_rounded_back, lambda ct, _, *, bits: [_rounded.bind(ct, bits=bits)])
+ad.deflinear2(_rounded, lambda ct, _: [_rounded_back.bind(ct)])
+ad.deflinear2(_rounded_back, lambda ct, _: [_rounded.bind(ct)])
