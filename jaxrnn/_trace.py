@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import prod
 
@@ -12,11 +12,44 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jax.extend import core
 
-from jaxrnn._operations import FIXED, MOVES, SUMS, Op, Value
+from jaxrnn._operations import FIXED, MOVES, PRODUCTS, SUMS, Op, Value
 
-__all__ = ["has_custom_vjp", "trace"]
+__all__ = ["bind", "has_custom_vjp", "results", "trace"]
 
-_PRODUCTS = ("dot_general", "conv_general_dilated")
+
+def results(
+    jaxpr: core.Jaxpr,
+    constants: Iterable,
+    arguments: Iterable,
+    of_equation: Callable,
+    known: Callable = lambda x: x,
+) -> list:
+    """The results of a jaxpr, of whatever `of_equation(eqn, inputs)` makes; calls of jit are entered.
+
+    `known` makes an input of a number or an array that stands in the jaxpr itself.
+    """
+    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
+
+    def read(atom):
+        return known(atom.val) if isinstance(atom, core.Literal) else values[atom]
+
+    for eqn in jaxpr.eqns:
+        inputs = [read(atom) for atom in eqn.invars]
+        if eqn.primitive.name in ("jit", "pjit"):
+            inner = eqn.params["jaxpr"]
+            outputs = results(inner.jaxpr, map(known, inner.consts), inputs, of_equation, known)
+        else:
+            outputs = of_equation(eqn, inputs)
+        values.update(zip(eqn.outvars, outputs, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
+def bind(eqn: core.JaxprEqn, *arrays, **changed) -> list:
+    """The outputs of an equation's primitive, with some of its parameters changed."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    with eqn.ctx.manager:
+        outputs = eqn.primitive.bind(*arrays, **params | changed)
+    return outputs if eqn.primitive.multiple_results else [outputs]
 
 
 def trace(
@@ -26,9 +59,9 @@ def trace(
 
     With `arrange`, products with fixed matrices are made with copies that lie as they need it.
     """
-    inlined = _Inlined(arrange)
-    results = inlined.add(closed.jaxpr, constants, arguments)
-    return inlined.ops, results
+    made = _Operations(arrange)
+    ends = results(closed.jaxpr, constants, arguments, made.add, _literal)
+    return made.ops, ends
 
 
 def has_custom_vjp(jaxpr: core.Jaxpr) -> bool:
@@ -39,8 +72,8 @@ def has_custom_vjp(jaxpr: core.Jaxpr) -> bool:
     )
 
 
-class _Inlined:
-    """The operations of jaxprs, with those of nested calls of jit among them."""
+class _Operations:
+    """The operations of equations, one after another."""
 
     def __init__(self, arrange: bool):
         self.ops: list[Op] = []
@@ -48,41 +81,18 @@ class _Inlined:
         self._copies: dict[tuple[Value, tuple[int, ...]], Value] = {}
         self._rows_of: dict[Value, Value] = {}
 
-    def add(self, jaxpr, constants, arguments):
-        """The results of a jaxpr."""
-        values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
-
-        def read(atom):
-            return _literal(atom.val) if isinstance(atom, core.Literal) else values[atom]
-
-        for eqn in jaxpr.eqns:
-            inputs = [read(atom) for atom in eqn.invars]
-            if eqn.primitive.name in ("jit", "pjit"):
-                inner = eqn.params["jaxpr"]
-                outputs = self.add(inner.jaxpr, map(_literal, inner.consts), inputs)
-            else:
-                outputs = self._add_equation(eqn, inputs)
-            values.update(zip(eqn.outvars, outputs, strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
-
-    def _add_equation(self, eqn, inputs):
+    def add(self, eqn, inputs):
+        """The values that an equation makes."""
         name = eqn.primitive.name
         if name == "split" and inputs[0] in self._rows_of:
             return self._split_columns(inputs[0], eqn.params["sizes"], eqn.params["axis"])
-
-        def call(*arrays, **changed):
-            params = eqn.primitive.get_bind_params(eqn.params)
-            with eqn.ctx.manager:
-                outputs = eqn.primitive.bind(*arrays, **params | changed)
-            return outputs if eqn.primitive.multiple_results else [outputs]
-
-        product = name in _PRODUCTS or (name in (*SUMS, *MOVES) and any(value.product for value in inputs))
-        op = Op(name, call, inputs, [], effects=bool(eqn.effects))
+        product = name in PRODUCTS or (name in (*SUMS, *MOVES) and any(value.product for value in inputs))
+        op = Op(name, partial(bind, eqn), inputs, [], effects=bool(eqn.effects))
         op.outputs.extend(Value(op.stage, var.aval.shape, product=product) for var in eqn.outvars)
         if name == "dot_general" and self._add_matrix_product(op, *eqn.params["dimension_numbers"]):
             return op.outputs
         for value in op.outputs:
-            value.formed = name in _PRODUCTS
+            value.formed = name in PRODUCTS
         self.ops.append(op)
         return op.outputs
 

@@ -8,10 +8,11 @@ from jax import lax
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
 
+from jaxrnn._operations import PRODUCTS
+from jaxrnn._trace import bind, results
 from jaxrnn.types import StepFn
 
 __all__ = ["mixed_precision"]
-
 
 _BITS = jnp.finfo(jnp.bfloat16).nexp, jnp.finfo(jnp.bfloat16).nmant
 
@@ -52,36 +53,18 @@ def mixed_precision(step: StepFn) -> StepFn:
 
     def rounded_step(params, h_tm1, x_t):
         closed, shapes = jax.make_jaxpr(step, return_shape=True)(params, h_tm1, x_t)
-        leaves = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves((params, h_tm1, x_t)))
-        return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+        leaves = jax.tree.leaves((params, h_tm1, x_t))
+        outputs = results(closed.jaxpr, closed.consts, leaves, _of_equation)
+        return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
 
     return rounded_step
 
 
-def _evaluate(jaxpr, consts, arguments):
-    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *arguments], strict=True))
-    for eqn in jaxpr.eqns:
-        inputs = [atom.val if isinstance(atom, core.Literal) else values[atom] for atom in eqn.invars]
-        if eqn.primitive.name in ("jit", "pjit"):
-            inner = eqn.params["jaxpr"]
-            outputs = _evaluate(inner.jaxpr, inner.consts, inputs)
-        else:
-            product = eqn.primitive.name in ("dot_general", "conv_general_dilated")
-            with eqn.ctx.manager:
-                outputs = (_bind_rounded if product else _bind)(eqn, inputs)
-        values.update(zip(eqn.outvars, outputs, strict=True))
-    return [atom.val if isinstance(atom, core.Literal) else values[atom] for atom in jaxpr.outvars]
-
-
-def _bind(eqn, inputs, **changed):
-    outputs = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params) | changed)
-    return outputs if eqn.primitive.multiple_results else [outputs]
-
-
-def _bind_rounded(eqn, inputs):
-    if {x.dtype.name for x in inputs} not in ({"float32"}, {"float64"}):
-        return _bind(eqn, inputs)
-    (product,) = _bind(eqn, [_rounded.bind(x) for x in inputs], precision=lax.Precision.DEFAULT)
+def _of_equation(eqn, inputs):
+    dtypes = {x.dtype.name for x in inputs} if eqn.primitive.name in PRODUCTS else None
+    if dtypes not in ({"float32"}, {"float64"}):
+        return bind(eqn, *inputs)
+    (product,) = bind(eqn, *map(_rounded.bind, inputs), precision=lax.Precision.DEFAULT)
     return [_rounded_back.bind(product)]
 
 

@@ -11,7 +11,7 @@ from cases import CELLS, EPS_12, FEW, assert_close, cast, make_sequence
 from jax import lax
 from jax.extend import core
 
-from jaxrnn import cells, recurrence, unroll
+from jaxrnn import cells, mixed_precision, recurrence, unroll
 from jaxrnn.recurrence import scan
 
 T = 7
@@ -331,12 +331,13 @@ def test_one_product_a_step_stays_in_the_scan_forward_and_one_backward(cell):
     assert [(length, ops["dot_general"]) for length, ops in found if length == T] == [(T, 1), (T, 1)]
 
 
+@pytest.mark.parametrize("change", [lambda step: step, mixed_precision], ids=["full", "mixed"])
 @pytest.mark.parametrize("make", [cells.elman, cells.gru, cells.lstm])
-def test_products_that_are_kept_are_not_formed_twice(make, monkeypatch):
+def test_products_that_are_kept_are_not_formed_twice(make, change, monkeypatch):
     """Else the backward pass computes the pre-activations again, from inputs and from states."""
     cell = make(3, 4)
     params = cell.init(jax.random.key(0))
-    step = jax.vmap(cell.step, in_axes=(None, 0, 0))
+    step = jax.vmap(change(cell.step), in_axes=(None, 0, 0))
     h_0, xs = cell.initial_states(params, 2), jnp.ones((T, 2, 3))
 
     def products(most):

@@ -59,7 +59,9 @@ def main(names: list[str]) -> int:
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     paths = [ROOT / "notebooks" / f"{Path(name).stem}.py" for name in names]
-    paths = paths or sorted((ROOT / "notebooks").glob("*.py"))
+    paths = paths or list((ROOT / "notebooks").glob("*.py"))
+    # The longest is begun first, so that it is not the last to end.
+    paths = sorted(paths, key=lambda path: path.stat().st_size, reverse=True)
     with ProcessPoolExecutor(2) as workers:
         results = list(workers.map(run, paths, [ROOT / "build" / "notebooks"] * len(paths)))
     return 0 if results and all(results) else 1

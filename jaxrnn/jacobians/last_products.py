@@ -31,7 +31,7 @@ def last_products(step: StepFn, params: Params, trajectory: Trajectory) -> Float
 
     Returns
     -------
-    [T, n, n], output rows and input columns, of the raveled state.
+    [T, n, n], output rows and input columns, of the raveled state, in its dtype.
 
     Raises
     ------
