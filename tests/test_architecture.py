@@ -36,6 +36,7 @@ HOMES = {
     "optax": {"losses", "training"},
     "matplotlib": {"plots", "report"},
     **{name: {"adapters"} for name in ("flax", "equinox", "haiku", "keras", "torch")},
+    **{name: {"tasks"} for name in ("babel", "faker", "pyphen", "sklearn")},
 }
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -100,6 +101,7 @@ def test_plots_call_no_jax_transform(path):
 
 def test_importing_the_library_imports_no_plotting_and_no_other_framework():
     foreign = ["matplotlib", "flax", "equinox", "haiku", "torch", "keras", "mpmath"]
+    foreign += ["babel", "faker", "pyphen", "sklearn"]
     code = f"import jaxrnn, sys; print([m for m in {foreign} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent)
     assert result.stdout.strip() == "[]", result.stdout + result.stderr
