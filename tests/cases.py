@@ -18,6 +18,11 @@ CELLS = {
     "lstm_learned_h_0": (cells.lstm(2, 3, learned_h_0=True), 2),
     "gru": (cells.gru(3, 4), 3),
     "gru_learned_h_0": (cells.gru(3, 4, learned_h_0=True), 3),
+    "orthogonal_rnn": (cells.orthogonal_rnn(3, 4), 3),
+    "antisymmetric": (cells.antisymmetric(2, 3), 2),
+    "leaky": (cells.leaky(2, 3, learned_alpha=True), 2),
+    "min_gru": (cells.min_gru(2, 3), 2),
+    "lru": (cells.lru(2, 3), 2),
     "lstm_dense": (cells.stack(cells.lstm(2, 3), cells.dense(3, 2)), 2),
     "gru_residual_elman": (cells.stack(cells.gru(2, 3), cells.residual(cells.elman(3, 3))), 2),
     "learned_stack": (
