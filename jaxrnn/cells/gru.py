@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 
 from jaxrnn import _checks
 from jaxrnn.cells.activations import sigmoid, tanh
-from jaxrnn.cells.initializers import Initializer, default_dtype, glorot, orthogonal, per_gate
+from jaxrnn.cells.initializers import Initializer, gated, keep_bias
 from jaxrnn.types import Cell
 
 __all__ = ["gru"]
@@ -19,6 +18,7 @@ def gru(
     *,
     input_init: Initializer | None = None,
     recurrent_init: Initializer | None = None,
+    chrono: int | None = None,
     learned_h_0: bool = False,
 ) -> Cell:
     """The GRU cell ``h_t = z⊙h_{t-1} + (1-z)⊙tanh(W_h x_t + r⊙(U_h h_{t-1} + b_hn) + b_h)`` (E4).
@@ -30,6 +30,8 @@ def gru(
     ----------
     input_size, hidden_size : d and H.
     input_init, recurrent_init : initializers, per gate, of W_x (default Glorot) and W_h (orthogonal).
+    chrono : the longest lag expected, in steps, or None. b's z block, which keeps h, starts at
+        `initializers.chrono` of it instead of 0.
     learned_h_0 : whether ``params["h_0"]`` [H] is a parameter; otherwise h_0 = 0.
 
     Returns
@@ -38,8 +40,14 @@ def gru(
         params ``{"W_x": [3H, d], "W_h": [3H, H], "b": [3H], "b_hn": [H]}`` with gates r, z, n in this
         order; state [H].
 
+    Raises
+    ------
+    ValueError
+        If a size is below 1 or chrono below 2; from step, if parameters, h_tm1 or x_t do not fit.
+
     Example
     -------
+    >>> import jax
     >>> cell = gru(3, 4)
     >>> params = cell.init(jax.random.key(0))
     >>> cell.step(params, cell.init_state(params), jnp.ones(3))[0].shape
@@ -47,21 +55,19 @@ def gru(
 
     Reference
     ---------
-    Cho et al., Learning phrase representations using RNN encoder-decoder, 2014.
+    Cho et al., Learning phrase representations using RNN encoder-decoder, 2014; Tallec &
+    Ollivier, Can recurrent neural networks warp time?, 2018, for chrono.
     """
     d = _checks.at_least("gru", "input_size", input_size, 1)
     H = _checks.at_least("gru", "hidden_size", hidden_size, 1)
+    b_z = keep_bias(chrono)
 
     def init(key):
-        key_x, key_h = jax.random.split(key)
-        dtype = default_dtype()
-        params = {
-            "W_x": per_gate(input_init or glorot(), 3)(key_x, (3 * H, d), dtype),
-            "W_h": per_gate(recurrent_init or orthogonal(), 3)(key_h, (3 * H, H), dtype),
-            "b": jnp.zeros(3 * H, dtype),
-            "b_hn": jnp.zeros(H, dtype),
-        }
-        return params | ({"h_0": jnp.zeros(H, dtype)} if learned_h_0 else {})
+        params = gated(key, 3, d, H, input_init, recurrent_init)
+        zeros = params["b"][:H]
+        params["b"] = jnp.concatenate([zeros, b_z(key, (H,), zeros.dtype), zeros])
+        # h_0 is not the same zeros, because jit takes no buffer twice as donated.
+        return params | {"b_hn": zeros} | ({"h_0": jnp.zeros_like(zeros)} if learned_h_0 else {})
 
     def init_state(params):
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_h"].dtype)

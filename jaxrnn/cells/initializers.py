@@ -1,4 +1,4 @@
-"""Initializers of weight matrices W [out, in] (E20): ``init(key, shape, dtype) -> W``, as in `jax.nn`."""
+"""Initializers of weights W [out, in] and of biases (E20): ``init(key, shape, dtype)``, as in `jax.nn`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxrnn import _checks
+from jaxrnn.types import Key
+
 __all__ = [
     "Initializer",
+    "chrono",
     "default_dtype",
+    "gated",
     "glorot",
     "he",
     "identity",
+    "keep_bias",
     "orthogonal",
     "per_gate",
     "spectral_radius",
@@ -78,3 +84,59 @@ def per_gate(initializer: Initializer, n_gates: int) -> Initializer:
         return jnp.concatenate(blocks)
 
     return init
+
+
+def chrono(max_lag: int) -> Callable[..., Float[Array, ...]]:
+    """ln U(1, max_lag - 1), of any shape: the bias of a gate σ(b) that keeps what it holds.
+
+    A unit that keeps the share σ(b) a step forgets within 1 + e^b steps, here anything from 2 to
+    `max_lag`, the longest lag that the data are expected to have (Tallec & Ollivier 2018).
+
+    Raises
+    ------
+    ValueError
+        If max_lag is below 2, where the interval is empty; at 2 every bias is 0.
+    """
+    longest = _checks.at_least("initializers.chrono", "max_lag", max_lag, 2)
+
+    def init(key, shape, dtype=None):
+        return jnp.log(jax.random.uniform(key, shape, dtype or default_dtype(), 1, longest - 1))
+
+    return init
+
+
+def keep_bias(max_lag: int | None, otherwise: float = 0.0) -> Callable[..., Float[Array, ...]]:
+    """Initializer of the bias of a gate that keeps: `chrono(max_lag)`, or a constant for None.
+
+    It takes the key that `gated` takes, and shares none of its draws.
+    """
+    if max_lag is None:
+        return jax.nn.initializers.constant(otherwise)
+    draw = chrono(max_lag)
+
+    def init(key, shape, dtype=None):
+        # `gated` has the keys 0 and 1 of a split, so that its weights do not depend on the bias.
+        return draw(jax.random.fold_in(key, 2), shape, dtype)
+
+    return init
+
+
+def gated(
+    key: Key,
+    n_gates: int,
+    input_size: int,
+    hidden_size: int,
+    input_init: Initializer | None = None,
+    recurrent_init: Initializer | None = None,
+) -> dict[str, Float[Array, ...]]:
+    """{"W_x": [n_gates·H, d], "W_h": [n_gates·H, H], "b": [n_gates·H]} of a cell whose gates share products.
+
+    W_x is Glorot and W_h orthogonal in every gate, unless given; b is 0.
+    """
+    key_x, key_h = jax.random.split(key)
+    rows, dtype = n_gates * hidden_size, default_dtype()
+    return {
+        "W_x": per_gate(input_init or glorot(), n_gates)(key_x, (rows, input_size), dtype),
+        "W_h": per_gate(recurrent_init or orthogonal(), n_gates)(key_h, (rows, hidden_size), dtype),
+        "b": jnp.zeros(rows, dtype),
+    }
