@@ -17,7 +17,9 @@ __all__ = [
     "batch_shape",
     "choice",
     "floating_leaves",
+    "fraction",
     "indices",
+    "input_pair",
     "integer",
     "jacobian_chain",
     "leading_axis",
@@ -70,6 +72,15 @@ def at_least(function: str, argument: str, value, minimum: int) -> int:
     number = integer(function, argument, value)
     if number < minimum:
         raise ValueError(f"{function}: {argument} is {number}; expected at least {minimum}.")
+    return number
+
+
+def fraction(function: str, argument: str, value, *, below_1: bool = False) -> float:
+    """`value` as a float; ValueError unless it lies in 0..1, or in 0 <= value < 1."""
+    number = float(value)
+    if not 0 <= number <= 1 or (below_1 and number == 1):
+        upper = f"{'<' if below_1 else '<='} 1"
+        raise ValueError(f"{function}: {argument} is {number}; expected 0 <= {argument} {upper}.")
     return number
 
 
@@ -191,6 +202,13 @@ def jacobian_chain(function: str, js) -> tuple[int, int]:
     if jnp.shape(js)[1] == 0:
         raise ValueError(f"{function}: the state is empty (n = 0); a network without memory has no Jacobian.")
     return jnp.shape(js)[0], jnp.shape(js)[1]
+
+
+def input_pair(function: str, x_t, second: str) -> tuple:
+    """`x_t` itself; TypeError unless it is a pair, as of cells whose inputs carry more than a signal."""
+    if not isinstance(x_t, tuple) or len(x_t) != 2:
+        raise TypeError(f"{function}: x_t is a {type(x_t).__name__}; expected a pair (x_t, {second}).")
+    return x_t
 
 
 def pair(function: str, t, k, length: int) -> tuple[int, int]:

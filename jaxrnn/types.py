@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 __all__ = [
+    "BATCH_AXIS",
     "Batch",
     "Carry",
     "Cell",
@@ -22,6 +23,9 @@ __all__ = [
     "StepLoss",
     "Trajectory",
 ]
+
+BATCH_AXIS = "batch"
+"""The name under which the estimators vmap a step over the sequences of a batch."""
 
 Key: TypeAlias = PRNGKeyArray
 Params: TypeAlias = PyTree

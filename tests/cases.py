@@ -26,6 +26,8 @@ CELLS = {
     "leaky": (cells.leaky(2, 3, learned_alpha=True), 2),
     "min_gru": (cells.min_gru(2, 3), 2),
     "lru": (cells.lru(2, 3), 2),
+    "elman_layer_norm": (cells.elman(3, 4, normalization=cells.layer_norm()), 3),
+    "skip_gru": (cells.skip(cells.gru(2, 2), 2), 2),
     "lstm_dense": (cells.stack(cells.lstm(2, 3), cells.dense(3, 2)), 2),
     "gru_residual_elman": (cells.stack(cells.gru(2, 3), cells.residual(cells.elman(3, 3))), 2),
     "learned_stack": (

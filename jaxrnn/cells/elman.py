@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxrnn import _checks
 from jaxrnn.cells import activations
 from jaxrnn.cells.initializers import Initializer, default_dtype, glorot, orthogonal
+from jaxrnn.cells.normalization import Normalization
 from jaxrnn.types import Cell
 
 __all__ = ["elman"]
@@ -20,6 +21,7 @@ def elman(
     activation: str | activations.Activation = "tanh",
     input_init: Initializer | None = None,
     recurrent_init: Initializer | None = None,
+    normalization: Normalization | None = None,
     learned_h_0: bool = False,
 ) -> Cell:
     """The vanilla RNN cell ``h_t = φ(W_hx x_t + W_hh h_{t-1} + b_h)``, with ``y_t = h_t`` (E1).
@@ -31,6 +33,8 @@ def elman(
     input_size, hidden_size : d and H.
     activation : a name of `activations.NAMES`, or an Activation.
     input_init, recurrent_init : initializers of W_hx (default Glorot) and W_hh (default orthogonal).
+    normalization : `layer_norm` or `batch_norm` of ``z_t = W_hx x_t + W_hh h_{t-1}``, before b_h is added;
+        ``params["gain"]`` [H] is then a parameter too.
     learned_h_0 : whether ``params["h_0"]`` [H] is a parameter; otherwise h_0 = 0.
 
     Returns
@@ -62,6 +66,8 @@ def elman(
             "W_hh": (recurrent_init or orthogonal())(key_h, (H, H), dtype),
             "b_h": jnp.zeros(H, dtype),
         }
+        if normalization:
+            params["gain"] = jnp.full(H, normalization.initial_gain, dtype)
         return params | ({"h_0": jnp.zeros(H, dtype)} if learned_h_0 else {})
 
     def init_state(params):
@@ -71,7 +77,10 @@ def elman(
         _checks.parameters("elman", params, {"W_hx": (H, d), "W_hh": (H, H), "b_h": (H,)})
         _checks.shape("elman", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
         _checks.shape("elman", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
-        h_t = phi(params["W_hx"] @ x_t + params["W_hh"] @ h_tm1 + params["b_h"])
+        z_t = params["W_hx"] @ x_t + params["W_hh"] @ h_tm1
+        if normalization:
+            z_t = normalization(params["gain"], z_t)
+        h_t = phi(z_t + params["b_h"])
         return h_t, h_t
 
     return Cell(init, init_state, step)

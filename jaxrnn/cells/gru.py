@@ -7,9 +7,12 @@ import jax.numpy as jnp
 from jaxrnn import _checks
 from jaxrnn.cells.activations import sigmoid, tanh
 from jaxrnn.cells.initializers import Initializer, gated, keep_bias
+from jaxrnn.cells.normalization import Normalization
 from jaxrnn.types import Cell
 
 __all__ = ["gru"]
+
+_GAINS = ("gain_x", "gain_h")
 
 
 def gru(
@@ -19,6 +22,7 @@ def gru(
     input_init: Initializer | None = None,
     recurrent_init: Initializer | None = None,
     chrono: int | None = None,
+    normalization: Normalization | None = None,
     learned_h_0: bool = False,
 ) -> Cell:
     """The GRU cell ``h_t = z⊙h_{t-1} + (1-z)⊙tanh(W_h x_t + r⊙(U_h h_{t-1} + b_hn) + b_h)`` (E4).
@@ -32,6 +36,8 @@ def gru(
     input_init, recurrent_init : initializers, per gate, of W_x (default Glorot) and W_h (orthogonal).
     chrono : the longest lag expected, in steps, or None. b's z block, which keeps h, starts at
         `initializers.chrono` of it instead of 0.
+    normalization : `layer_norm` or `batch_norm` of ``W_x x_t`` and of ``W_h h_{t-1}``, each gate by itself,
+        before biases are added; ``params["gain_x"]`` and ``params["gain_h"]`` [3H] are then parameters too.
     learned_h_0 : whether ``params["h_0"]`` [H] is a parameter; otherwise h_0 = 0.
 
     Returns
@@ -66,7 +72,10 @@ def gru(
         params = gated(key, 3, d, H, input_init, recurrent_init)
         zeros = params["b"][:H]
         params["b"] = jnp.concatenate([zeros, b_z(key, (H,), zeros.dtype), zeros])
-        # h_0 is not the same zeros, because jit takes no buffer twice as donated.
+        if normalization:
+            # Two arrays, because jit takes no buffer twice as donated.
+            params |= {gain: jnp.full(3 * H, normalization.initial_gain, zeros.dtype) for gain in _GAINS}
+        # Nor is h_0 the same zeros, because jit takes no buffer twice as donated.
         return params | {"b_hn": zeros} | ({"h_0": jnp.zeros_like(zeros)} if learned_h_0 else {})
 
     def init_state(params):
@@ -76,8 +85,13 @@ def gru(
         _checks.parameters("gru", params, {"W_x": (3 * H, d), "W_h": (3 * H, H), "b": (3 * H,), "b_hn": (H,)})
         _checks.shape("gru", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
         _checks.shape("gru", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
-        x_r, x_z, x_n = jnp.split(params["W_x"] @ x_t + params["b"], 3)
-        h_r, h_z, h_n = jnp.split(params["W_h"] @ h_tm1, 3)
+        from_x, from_h = params["W_x"] @ x_t, params["W_h"] @ h_tm1
+        if normalization:
+            from_x, from_h = (
+                normalization(params[gain], z, 3) for gain, z in zip(_GAINS, (from_x, from_h), strict=True)
+            )
+        x_r, x_z, x_n = jnp.split(from_x + params["b"], 3)
+        h_r, h_z, h_n = jnp.split(from_h, 3)
         r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
         n = tanh(x_n + r * (h_n + params["b_hn"]))
         h_t = z * h_tm1 + (1 - z) * n

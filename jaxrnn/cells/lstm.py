@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxrnn import _checks
 from jaxrnn.cells.activations import sigmoid, tanh
 from jaxrnn.cells.initializers import Initializer, gated, keep_bias
+from jaxrnn.cells.normalization import Normalization
 from jaxrnn.types import Cell
 
 __all__ = ["LSTMState", "lstm"]
@@ -52,6 +53,7 @@ def lstm(
     recurrent_init: Initializer | None = None,
     forget_bias: float = 1.0,
     chrono: int | None = None,
+    normalization: Normalization | None = None,
     learned_h_0: bool = False,
 ) -> Cell:
     """The LSTM cell ``c_t = f⊙c_{t-1} + i⊙g, h_t = o⊙tanh(c_t)``, with ``y_t = h_t`` (E3).
@@ -66,6 +68,8 @@ def lstm(
     forget_bias : the start of b's f block; 1 keeps the memory open (Jozefowicz et al. 2015).
     chrono : the longest lag expected, in steps, or None. b's f block starts at
         `initializers.chrono` of it in place of forget_bias, and its i block at minus that.
+    normalization : `layer_norm` or `batch_norm` of ``W_x x_t + W_h h_{t-1}``, each gate by itself, before b
+        is added; ``params["gain"]`` [4H] is then a parameter too.
     learned_h_0 : whether ``params["h_0"]`` and ``params["c_0"]`` [H] are parameters; otherwise 0.
 
     Returns
@@ -103,13 +107,17 @@ def lstm(
         b_f = keep(key, (H,), zeros.dtype)
         b_i = zeros if chrono is None else -b_f
         params["b"] = jnp.concatenate([b_i, b_f, zeros, zeros])
+        if normalization:
+            params["gain"] = jnp.full(4 * H, normalization.initial_gain, zeros.dtype)
         return params | (learned_start(H, zeros.dtype) if learned_h_0 else {})
 
     def step(params, h_tm1, x_t):
         _checks.parameters("lstm", params, {"W_x": (4 * H, d), "W_h": (4 * H, H), "b": (4 * H,)})
         check_sequence("lstm", h_tm1, x_t, d, H)
-        z = params["W_x"] @ x_t + params["W_h"] @ h_tm1.h + params["b"]
-        i, f, g, o = jnp.split(z, 4)
+        z = params["W_x"] @ x_t + params["W_h"] @ h_tm1.h
+        if normalization:
+            z = normalization(params["gain"], z, 4)
+        i, f, g, o = jnp.split(z + params["b"], 4)
         c_t = sigmoid(f) * h_tm1.c + sigmoid(i) * tanh(g)
         h_t = sigmoid(o) * tanh(c_t)
         return LSTMState(h_t, c_t), h_t

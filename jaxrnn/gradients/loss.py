@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxrnn import _checks
 from jaxrnn.recurrence import scan
-from jaxrnn.types import Batch, Params, State, StepFn, StepLoss
+from jaxrnn.types import BATCH_AXIS, Batch, Params, State, StepFn, StepLoss
 
 __all__ = ["Segment", "batch_step", "loss", "segment_loss", "time_major", "weighted_sum"]
 
@@ -82,8 +82,11 @@ def segment_loss(
 
 
 def batch_step(step: StepFn) -> StepFn:
-    """The step of one sequence as a step of B of them: one matrix product a step, not B."""
-    return jax.vmap(step, in_axes=(None, 0, 0))
+    """The step of one sequence as a step of B of them: one matrix product a step, not B.
+
+    The axis has a name, for steps that look at the whole batch (`cells.batch_norm`).
+    """
+    return jax.vmap(step, in_axes=(None, 0, 0), axis_name=BATCH_AXIS)
 
 
 def time_major(function: str, h_0: State, batch: Batch) -> Segment:

@@ -1,0 +1,137 @@
+"""Noise that regularises a recurrence; its keys travel with the inputs."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import _checks
+from jaxrnn.types import Batch, Cell, Key
+
+__all__ = ["dropout", "with_keys", "zoneout"]
+
+
+def zoneout(cell: Cell, rate: float) -> Cell:
+    """Keep each unit at its last value with probability `rate` (E20).
+
+    ``h_t = m⊙h_{t-1} + (1-m)⊙f(x_t, h_{t-1})`` with m Bernoulli(rate), drawn anew for every step: the kept
+    units pass their gradient unchanged. Without a key m is its mean, the `rate`, as in evaluation.
+
+    Parameters
+    ----------
+    cell : any cell; all leaves of its state are treated alike.
+    rate : from 0 (the cell itself) to below 1.
+
+    Returns
+    -------
+    Cell
+        Its inputs are pairs ``(x_t, key_t)``, or ``(x_t, None)`` for the mean; `with_keys` makes them. An
+        output that is a leaf of the cell's state follows that leaf.
+
+    Raises
+    ------
+    ValueError
+        If the rate is not in 0 <= rate < 1.
+    TypeError
+        If x_t is not a pair.
+
+    Example
+    -------
+    >>> from jaxrnn.cells import elman
+    >>> cell = zoneout(elman(3, 4), 0.1)
+    >>> params = cell.init(jax.random.key(0))
+    >>> cell.step(params, cell.init_state(params), (jnp.ones(3), jax.random.key(1)))[1].shape
+    (4,)
+
+    Reference
+    ---------
+    Krueger et al., Zoneout: regularizing RNNs by randomly preserving hidden activations, 2017.
+    """
+    rate = _checks.fraction("zoneout", "rate", rate, below_1=True)
+
+    def step(params, h_tm1, x_t):
+        x_t, key_t = _checks.input_pair("zoneout", x_t, "key_t")
+        h_t, y_t = cell.step(params, h_tm1, x_t)
+        leaves, tree = jax.tree.flatten(h_t)
+        kept = [
+            kept * old + (1 - kept) * new
+            for kept, old, new in zip(
+                _masks(key_t, rate, leaves), jax.tree.leaves(h_tm1), leaves, strict=True
+            )
+        ]
+        follows = {id(leaf): mixed for leaf, mixed in zip(leaves, kept, strict=True)}
+        return jax.tree.unflatten(tree, kept), jax.tree.map(lambda y: follows.get(id(y), y), y_t)
+
+    return Cell(cell.init, cell.init_state, step)
+
+
+def dropout(cell: Cell, rate: float) -> Cell:
+    """Drop each entry of a cell's input with probability `rate`: ``x_t⊙m/(1-rate)``, m Bernoulli(1-rate).
+
+    The recurrence itself is not touched, so that nothing is lost over time (Zaremba et al. 2014). Without a
+    key nothing is dropped, as in evaluation.
+
+    Parameters
+    ----------
+    cell : any cell with floating inputs.
+    rate : from 0 (the cell itself) to below 1.
+
+    Returns
+    -------
+    Cell
+        Its inputs are pairs ``(x_t, key_t)``, or ``(x_t, None)``; `with_keys` makes them.
+
+    Raises
+    ------
+    ValueError
+        If the rate is not in 0 <= rate < 1.
+    TypeError
+        If x_t is not a pair.
+
+    Example
+    -------
+    >>> from jaxrnn.cells import dense
+    >>> cell = dropout(dense(2, 2), 0.5)
+    >>> params = {"W": jnp.eye(2), "b": jnp.zeros(2)}
+    >>> cell.step(params, (), (jnp.ones(2), jax.random.key(0)))[1]
+    Array([2., 0.], dtype=float32)
+
+    Reference
+    ---------
+    Zaremba, Sutskever & Vinyals, Recurrent neural network regularization, 2014.
+    """
+    rate = _checks.fraction("dropout", "rate", rate, below_1=True)
+
+    def step(params, h_tm1, x_t):
+        x_t, key_t = _checks.input_pair("dropout", x_t, "key_t")
+        if key_t is not None:
+            leaves, tree = jax.tree.flatten(x_t)
+            dropped = _masks(key_t, rate, leaves)
+            leaves = [(1 - mask) * x / (1 - rate) for mask, x in zip(dropped, leaves, strict=True)]
+            x_t = jax.tree.unflatten(tree, leaves)
+        return cell.step(params, h_tm1, x_t)
+
+    return Cell(cell.init, cell.init_state, step)
+
+
+def with_keys(batch: Batch, key: Key) -> Batch:
+    """The batch with ``xs = (xs, keys [B, T])``, a key for every step of every sequence.
+
+    Example
+    -------
+    >>> batch = with_keys(Batch(jnp.ones((2, 5, 3)), jnp.zeros((2, 5, 1))), jax.random.key(0))
+    >>> batch.xs[1].shape
+    (2, 5)
+    """
+    return batch._replace(xs=(batch.xs, jax.random.split(key, _checks.batch_shape("with_keys", batch))))
+
+
+def _masks(key, rate, leaves):
+    """1 with probability `rate` and else 0, shaped and typed as each leaf; the rate itself without a key."""
+    if key is None:
+        return [jnp.asarray(rate, leaf.dtype) for leaf in leaves]
+    keys = jax.random.split(key, len(leaves))
+    return [
+        jax.random.bernoulli(k, rate, leaf.shape).astype(leaf.dtype)
+        for k, leaf in zip(keys, leaves, strict=True)
+    ]
