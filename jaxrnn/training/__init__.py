@@ -3,5 +3,25 @@
 from jaxrnn.training.loop import History, TrainResult, train
 from jaxrnn.training.monitor import MonitoredNorms, norm_monitor
 from jaxrnn.training.optimizers import Optimizer, clipped_adam
+from jaxrnn.training.penalties import (
+    Penalty,
+    flossing_penalty,
+    pascanu_penalty,
+    penalized,
+    spectral_norm_penalty,
+)
 
-__all__ = ["History", "MonitoredNorms", "Optimizer", "TrainResult", "clipped_adam", "norm_monitor", "train"]
+__all__ = [
+    "History",
+    "MonitoredNorms",
+    "Optimizer",
+    "Penalty",
+    "TrainResult",
+    "clipped_adam",
+    "flossing_penalty",
+    "norm_monitor",
+    "pascanu_penalty",
+    "penalized",
+    "spectral_norm_penalty",
+    "train",
+]
