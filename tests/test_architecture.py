@@ -25,6 +25,7 @@ FLOORS = [
     {"jacobians", "gradients"},
     {"training"},
     {"diagnosis"},
+    {"remedies"},
     {"plots"},
     {"report", "cli", "oracle_command", "__main__"},
 ]
@@ -33,7 +34,7 @@ OPEN = {0, len(FLOORS) - 1}
 ABOVE_SIBLINGS = {"dynamics": ({"jacobians"}, 2)}
 """package -> (siblings it may import, its floor)."""
 HOMES = {
-    "optax": {"losses", "training"},
+    "optax": {"losses", "remedies", "training"},
     "matplotlib": {"plots", "report"},
     **{name: {"adapters"} for name in ("flax", "equinox", "haiku", "keras", "torch")},
     **{name: {"tasks"} for name in ("babel", "faker", "pyphen", "sklearn")},

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from jaxrnn import _checks
 from jaxrnn._pytree import after, leaf_paths, tree_norm
 from jaxrnn.diagnosis.verdict import Verdict, judge
-from jaxrnn.gradients import lag_profile
+from jaxrnn.gradients import LagProfile, lag_profile
 from jaxrnn.jacobians import (
     GrowthRates,
     NormByLag,
@@ -29,7 +29,7 @@ from jaxrnn.jacobians import (
 from jaxrnn.recurrence import unroll
 from jaxrnn.types import Batch, Params, State, StepFn, StepLoss
 
-__all__ = ["Diagnosis", "Saturation", "diagnose"]
+__all__ = ["Diagnosis", "Saturation", "diagnose", "horizon", "recurrent_profile", "verdict_with_rate"]
 
 _SATURATED = 0.95
 _BINS = 40
@@ -146,7 +146,7 @@ def diagnose(
     verdict = judge(table, by_lag.median, log(threshold))
     return Diagnosis(
         *verdict_with_rate(verdict, rates),
-        horizon=_horizon(profile),
+        horizon=horizon(profile),
         lam=None if W_hh is None else float(jnp.linalg.norm(W_hh, 2)),
         gamma=gamma,
         norms=table,
@@ -184,10 +184,10 @@ def _measure(step, step_loss, params, h_0, batch, fan_lags, sequences):
     js, table, rates, hs = jax.vmap(of_one)(h_0_few, xs)
     fan = spectrum_fan(after(js[0], (rates.rates, rates.log_abs_det_rate)), fan_lags)
     profile = lag_profile(step, step_loss, params, h_0, batch)
-    return table, norm_by_lag(table), rates, fan, hs, _recurrent_profile(profile), profile.sliding_error
+    return table, norm_by_lag(table), rates, fan, hs, recurrent_profile(profile), profile.sliding_error
 
 
-def _recurrent_profile(profile):
+def recurrent_profile(profile: LagProfile) -> Float[Array, " L"]:
     """‖g_s‖ over the leaves with terms beyond lag 0, or else over all."""
     leaves = jax.tree.leaves(profile.leaf_norm)
     recurrent = [jnp.any(leaf[1:] != 0) for leaf in leaves]
@@ -195,7 +195,8 @@ def _recurrent_profile(profile):
     return jax.vmap(tree_norm)([jnp.where(mask, leaf, 0) for mask, leaf in zip(keep, leaves, strict=True)])
 
 
-def _horizon(profile):
+def horizon(profile: Float[np.ndarray, " L"]) -> int | None:
+    """The lag within which 99 % of the gradient's norm lies; None where that is not finite."""
     if not np.isfinite(profile).all() or not profile.any():
         return None
     reached = np.cumsum(profile / profile.max())

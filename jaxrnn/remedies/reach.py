@@ -1,0 +1,69 @@
+"""How far the gradient of a network reaches, and how well it does, in one program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxrnn._pytree import after
+from jaxrnn.diagnosis.diagnose import recurrent_profile
+from jaxrnn.gradients import lag_profile, loss
+from jaxrnn.jacobians import growth_rates, norms, step_jacobians
+from jaxrnn.recurrence import unroll
+from jaxrnn.remedies.setup import Setup
+from jaxrnn.tasks import Task
+from jaxrnn.types import Batch, Cell, Params
+
+__all__ = ["Reach", "measure_reach"]
+
+
+class Reach(NamedTuple):
+    """One network's; in a `Bench` with a leading axis [S] of seeds."""
+
+    loss: Float[Array, "*S"]
+    """Of the held-out batch."""
+    growth_rate: Float[Array, "*S"]
+    """The leading one, in nats per step: the median over the sequences (E15)."""
+    log_norm: Float[Array, "*S L"]
+    """``ln ‖∂h_T/∂h_{T-lag}‖₂`` at each lag: the median over the sequences."""
+    certified: Float[Array, "*S"]
+    """The share of these norms whose error bound is small enough."""
+    lag_profile: Float[Array, "*S T"]
+    """``‖Σ_t term(t, t-s)‖`` of E10 at lag s."""
+
+
+def measure_reach(
+    setup: Setup, cell: Cell, task: Task, batch: Batch, lags: Sequence[int], *, sequences: int = 2
+) -> Callable[[Params], Reach]:
+    """``params -> Reach`` on a held-out batch; Jacobians are formed for its first sequences only."""
+    size, length = jax.tree.leaves(batch.xs)[0].shape[:2]
+    sequences = min(sequences, size)
+
+    def look(params):
+        h_0 = cell.initial_states(params, size)
+        step, xs = setup.evaluated(cell.step, params, h_0, batch.xs)
+        held_out = batch._replace(xs=xs)
+        few = jax.tree.map(lambda leaf: leaf[:sequences], held_out)
+        h_0_few = jax.tree.map(lambda leaf: leaf[:sequences], h_0)
+
+        def of_sequence(h_0, xs):
+            js = step_jacobians(step, params, unroll(step, params, h_0, xs, length=length))
+            row = norms(js, at=[length], lags=lags)
+            return row, growth_rates(after(js, row.log_norm), k=1).rates[0]
+
+        row, rates = jax.vmap(of_sequence)(h_0_few, few.xs)
+        profile = lag_profile(step, task.step_loss, params, h_0_few, few)
+        return Reach(
+            loss(step, task.step_loss, params, h_0, held_out)[0],
+            jnp.median(rates),
+            # Not the mean of two, which is -inf where one of them is.
+            jnp.sort(row.log_norm[:, 0], axis=0)[(sequences - 1) // 2],
+            jnp.mean(row.certified.astype(rates.dtype)),
+            recurrent_profile(profile),
+        )
+
+    return look
