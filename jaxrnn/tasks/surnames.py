@@ -23,7 +23,6 @@ from jaxrnn.weights import weights_from_lengths
 __all__ = ["surnames"]
 
 _LOCALES = ("de_DE", "en_GB", "es_ES", "et_EE", "fi_FI", "fr_FR", "hr_HR", "it_IT", "nl_NL", "sv_SE")
-_LISTS = ("last_names", "last_names_female", "last_names_male")
 
 
 def surnames(*, locales: Sequence[str] = _LOCALES, length: int = 16, batch_size: int = 32) -> Task:
@@ -105,7 +104,9 @@ def _names(locales, length):
         _checks.choice("tasks.surnames", "locales", locale, known)
     if len(set(locales)) < max(2, len(locales)):
         raise ValueError(f"tasks.surnames: locales is {locales}; expected two or more, each once.")
-    found = [_of_locale(f"{person.__name__}.{locale}", length) for locale in locales]
+    lists = [importlib.import_module(f"{person.__name__}.{locale}").Provider.last_names for locale in locales]
+    # A locale without a list inherits one, whose only name is Doe.
+    found = [set() if names is person.Provider.last_names else _plain(names, length) for names in lists]
     occurrences = Counter(name for names in found for name in names)
     own = [sorted(name for name in names if occurrences[name] == 1) for names in found]
     for locale, names in zip(locales, own, strict=True):
@@ -118,8 +119,6 @@ def _names(locales, length):
     return [name for names in own for name in names], classes
 
 
-def _of_locale(module, length):
-    provider = importlib.import_module(module).Provider
-    names = (name for attribute in _LISTS for name in getattr(provider, attribute, None) or ())
+def _plain(names, length):
     plain = {unicodedata.normalize("NFC", name.strip().lower()) for name in names}
     return {name for name in plain if 0 < len(name) <= length}

@@ -110,6 +110,7 @@ def test_the_default_is_ten_locales_and_the_order_of_locales_is_that_of_the_clas
         ({"locales": ["fi_FI"]}, ValueError, r"locales is \('fi_FI',\); expected two or more, each once"),
         ({"locales": ["fi_FI", "fi_FI", "it_IT"]}, ValueError, "expected two or more, each once"),
         ({"locales": ["fi_FI", "fr_CA", "fr_QC"]}, ValueError, "locales has fr_CA, for which Faker holds no"),
+        ({"locales": ["fi_FI", "pl_PL"]}, ValueError, "locales has pl_PL, for which Faker holds no names"),
         ({"length": 0}, ValueError, "tasks.surnames: length is 0; expected at least 1"),
         ({"length": 1}, ValueError, "holds no names of its own of up to 1 characters. Leave it out"),
         ({"batch_size": 0}, ValueError, "tasks.surnames: batch_size is 0"),
