@@ -2,6 +2,7 @@
 
 from jaxrnn.cells import activations, initializers
 from jaxrnn.cells.antisymmetric import antisymmetric
+from jaxrnn.cells.bidirectional import aligned, bidirectional, both_ways
 from jaxrnn.cells.compose import dense, residual, stack
 from jaxrnn.cells.coupled_lstm import coupled_lstm
 from jaxrnn.cells.elman import elman
@@ -21,9 +22,12 @@ from jaxrnn.cells.skip import skip
 __all__ = [
     "LSTMState",
     "activations",
+    "aligned",
     "antisymmetric",
     "batch_norm",
     "batch_statistics",
+    "bidirectional",
+    "both_ways",
     "coupled_lstm",
     "dense",
     "dropout",

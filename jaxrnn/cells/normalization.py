@@ -113,8 +113,8 @@ def batch_statistics(
 
     Returns
     -------
-    One `Moments` for each normalisation of a step, leaves [T, gates, H]; for `with_statistics`. Over many
-    batches, averaged by ``jax.tree.map`` or running (``optax.incremental_update``), they are the population's.
+    One `Moments` for each normalisation of a step, leaves [T, gates, H]; for `with_statistics`. Averaged over
+    many batches, or running (``optax.incremental_update``), they are those of the population.
 
     Raises
     ------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_remedies", "plot_remedy_reach"]
 
 
-def plot_remedies(bench: Bench, *, axs: Sequence[Axes] | None = None) -> Sequence[Axes]:
+def plot_remedies(bench: Bench, *, axs: Iterable[Axes] | None = None) -> list[Axes]:
     """Norm at lag T before and after training, horizon, and held-out loss: a row for each remedy (E20-E22).
 
     Parameters
@@ -35,6 +35,7 @@ def plot_remedies(bench: Bench, *, axs: Sequence[Axes] | None = None) -> Sequenc
     if axs is None:
         height = 1.2 + 0.28 * len(outcomes)
         _, axs = plt.subplots(1, 3, figsize=(11.0, height), sharey=True, layout="constrained")
+    axs = list(axs)
     if len(axs) != 3:
         raise ValueError(f"plots.plot_remedies: axs has {len(axs)} axes; expected 3.")
     norm_ax, horizon_ax, loss_ax = axs

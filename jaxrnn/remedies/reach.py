@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxrnn._pytree import after
@@ -25,7 +26,7 @@ class Reach(NamedTuple):
     """One network's; in a `Bench` with a leading axis [S] of seeds."""
 
     loss: Float[Array, "*S"]
-    """Of the held-out batch."""
+    """The mean over the held-out batches."""
     growth_rate: Float[Array, "*S"]
     """The leading one, in nats per step: the median over the sequences (E15)."""
     log_norm: Float[Array, "*S L"]
@@ -37,17 +38,28 @@ class Reach(NamedTuple):
 
 
 def measure_reach(
-    setup: Setup, cell: Cell, task: Task, batch: Batch, lags: Sequence[int], *, sequences: int = 2
+    setup: Setup, cell: Cell, task: Task, batches: Batch, lags: Sequence[int], *, sequences: int = 2
 ) -> Callable[[Params], Reach]:
-    """``params -> Reach`` on a held-out batch; Jacobians are formed for its first sequences only."""
-    size, length = jax.tree.leaves(batch.xs)[0].shape[:2]
+    """``params -> Reach`` on held-out batches [N, B, T, ...].
+
+    Jacobians and the gradient by lag are those of the first sequences of the first batch.
+    """
+    size, length = jax.tree.leaves(batches.xs)[0].shape[1:3]
     sequences = min(sequences, size)
 
     def look(params):
         h_0 = cell.initial_states(params, size)
-        step, xs = setup.evaluated(cell.step, params, h_0, batch.xs)
-        held_out = batch._replace(xs=xs)
-        few = jax.tree.map(lambda leaf: leaf[:sequences], held_out)
+
+        def evaluated(batch):
+            step, xs = setup.evaluated(cell.step, params, h_0, batch.xs)
+            return step, batch._replace(xs=xs)
+
+        def held_out_loss(batch):
+            step, batch = evaluated(batch)
+            return loss(step, task.step_loss, params, h_0, batch)[0]
+
+        step, batch = evaluated(jax.tree.map(lambda leaf: leaf[0], batches))
+        few = jax.tree.map(lambda leaf: leaf[:sequences], batch)
         h_0_few = jax.tree.map(lambda leaf: leaf[:sequences], h_0)
 
         def of_sequence(h_0, xs):
@@ -58,7 +70,7 @@ def measure_reach(
         row, rates = jax.vmap(of_sequence)(h_0_few, few.xs)
         profile = lag_profile(step, task.step_loss, params, h_0_few, few)
         return Reach(
-            loss(step, task.step_loss, params, h_0, held_out)[0],
+            jnp.mean(lax.map(held_out_loss, batches)),
             jnp.median(rates),
             # Not the mean of two, which is -inf where one of them is.
             jnp.sort(row.log_norm[:, 0], axis=0)[(sequences - 1) // 2],

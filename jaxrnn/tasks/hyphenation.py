@@ -39,8 +39,8 @@ def hyphenation(
 
     Parameters
     ----------
-    words : by default those of the language reference that CPython ships as ``pydoc_data.topics``, nearly
-        three thousand.
+    words : by default those of the language reference that CPython ships as ``pydoc_data.topics``, more
+        than two thousand.
     language : one of ``pyphen.LANGUAGES``.
     length, batch_size : T, the padded length, and B.
 

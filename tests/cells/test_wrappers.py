@@ -183,6 +183,44 @@ def test_the_decoder_teaches_the_encoder():
     assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(grads))
 
 
+def make_bidirectional():
+    return cells.bidirectional(cells.gru(3, 4), cells.elman(3, 2))
+
+
+def test_bidirectional_reads_from_both_ends():
+    cell = make_bidirectional()
+    params, _, xs = make_sequence(cells.elman(3, 1), 3, 6)
+    params = make_params(cell)
+    traj = unroll(cell.step, params, cell.init_state(params), cells.both_ways(xs))
+    ahead = unroll(cells.gru(3, 4).step, params["forward"], jnp.zeros(4), xs).hs
+    back = unroll(cells.elman(3, 2).step, params["backward"], jnp.zeros(2), xs[::-1]).hs
+    assert_close(traj.ys, jnp.concatenate([ahead, back], axis=1))
+    assert_close(cells.aligned(traj.ys, 4), jnp.concatenate([ahead, back[::-1]], axis=1))
+
+
+def test_every_aligned_output_depends_on_every_input():
+    cell = make_bidirectional()
+    params, xs = make_params(cell), make_sequence(cells.elman(3, 1), 3, 4)[2]
+
+    def outputs(xs):
+        ys = unroll(cell.step, params, cell.init_state(params), cells.both_ways(xs)).ys
+        return jnp.sum(cells.aligned(ys, 4), axis=1)
+
+    reached = jnp.any(jax.jacrev(outputs)(xs) != 0, axis=2)
+    assert reached.all()
+
+
+def test_a_bidirectional_classifier_trains_in_a_batch():
+    cell = cells.stack(make_bidirectional(), cells.dense(6, 1))
+    params = make_params(cell)
+    xs = cells.both_ways(jax.random.normal(jax.random.key(0), (2, 5, 3)), axis=1)
+    last = jnp.zeros((2, 5)).at[:, -1].set(1.0)
+    batch = Batch(xs, jnp.ones((2, 5, 1)), last)
+    estimator = gradients.full(cell.step, squared_error)
+    found, _ = estimator.estimate(params, cell.initial_states(params, 2), batch, jax.random.key(0))
+    assert all(bool(jnp.any(leaf != 0)) for leaf in jax.tree.leaves(found.grads))
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
@@ -200,7 +238,7 @@ def test_options_out_of_range_are_named(build, message):
 
 @pytest.mark.parametrize(
     "cell", [cells.zoneout(cells.elman(1, 1), 0.1), cells.dropout(cells.elman(1, 1), 0.1),
-             cells.encoder_decoder(cells.elman(1, 1), cells.elman(1, 1))]
+             cells.encoder_decoder(cells.elman(1, 1), cells.elman(1, 1)), make_bidirectional()]
 )  # fmt: skip
 def test_an_input_that_is_no_pair_is_named(cell):
     params = cell.init(jax.random.key(0))

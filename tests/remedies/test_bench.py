@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cases import assert_close
 
-from jaxrnn import diagnose, load, save, tasks, unroll
+from jaxrnn import diagnose, gradients, load, save, tasks, unroll
 from jaxrnn.jacobians import growth_rates, product, step_jacobians
 from jaxrnn.remedies import MAX_NORM, Remedy, Setup, Sizes, bench, remedy
 
@@ -27,8 +27,8 @@ def start_of(name, seed):
     return cell, cell.init(jax.random.fold_in(jax.random.split(key_train, 2)[seed], 0))
 
 
-def held_out():
-    return TASK.held_out(jax.random.split(jax.random.key(0))[1])
+def held_out(i=0):
+    return TASK.held_out(jax.random.split(jax.random.split(jax.random.key(0))[1], 16)[i])
 
 
 def test_the_control_runs_once_and_first(found):
@@ -64,6 +64,13 @@ def test_reach_at_the_start_is_that_of_the_definitions(found, name):
         )  # fmt: skip
         assert found[name].horizons[seed][0] == diagnosis.horizon
         assert_close(before.growth_rate[seed], np.median(rates), 1000)
+
+
+def test_the_loss_is_the_mean_over_sixteen_held_out_batches(found):
+    cell, params = start_of("none", 1)
+    h_0 = cell.initial_states(params, 4)
+    losses = [gradients.loss(cell.step, TASK.step_loss, params, h_0, held_out(i))[0] for i in range(16)]
+    assert_close(found["none"].before.loss[1], np.mean(losses), 1000)
 
 
 def test_all_remedies_see_the_same_batches_and_starts(found):

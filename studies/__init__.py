@@ -1,0 +1,1 @@
+"""Networks that are trained, for the tables and pictures of the documentation."""
