@@ -69,6 +69,7 @@ PUBLIC_MODULES = (
     "jaxrnn.training",
     "jaxrnn.tasks",
     "jaxrnn.diagnosis",
+    "jaxrnn.remedies",
     "jaxrnn.plots",
 )
 
@@ -95,17 +96,21 @@ def warn_of_undocumented(app, env):
 
 def warn_of_missing_files(app, docname, source):
     """A warning for every test file or notebook that a page names and that is not there."""
-    for name in re.findall(r"(?:tests|notebooks|benchmarks)/[\w/]+\.py", source[0]):
+    for name in re.findall(r"(?:tests|notebooks|benchmarks|studies)/[\w/]+\.py", source[0]):
         if not (ROOT / name).exists():
             LOGGER.warning("%s names %s, which does not exist", docname, name)
 
 
 def include_latest_results(app, docname, source):
-    """The newest table of benchmarks/results, by its date."""
-    latest = max((ROOT / "benchmarks" / "results").glob("*.md"), default=None)
-    if latest is None:
-        source[0] = source[0].partition("```{include}")[0]
-    source[0] = source[0].replace("LATEST_RESULTS", f"../benchmarks/results/{latest and latest.name}")
+    """The newest file, by its date, for ``LATEST(benchmarks/results/*.md)``."""
+
+    def latest(match):
+        found = max(ROOT.glob(match[1]), default=None)
+        if found is None:
+            LOGGER.warning("%s includes %s, which no file matches", docname, match[1])
+        return f"../{found and found.relative_to(ROOT).as_posix()}"
+
+    source[0] = re.sub(r"LATEST\((.+?)\)", latest, source[0])
 
 
 def adapt_docstring(app, what, name, obj, options, lines):

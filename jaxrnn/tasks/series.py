@@ -29,15 +29,17 @@ def series(
 
     Parameters
     ----------
-    path : a CSV file with a header line. By default the daily Google prices (adjusted close) that
-        matplotlib ships as ``goog.npz``.
-    column : the column's name; may be left out if the file has only one.
+    path : a CSV file with a header line. By default the daily Google prices that matplotlib ships as
+        ``goog.npz``.
+    column : the column's name; may be left out if the file has only one. Of the default data ``adj_close``
+        unless given; prices are close to a random walk, of which persistence is the best forecast, while
+        ``volume`` returns to its mean.
     length, batch_size : T and B.
 
     Returns
     -------
     Task
-        Its baseline is persistence: the forecast that tomorrow is as today.
+        Its baseline is persistence: the forecast that tomorrow is as today, in windows as they are drawn.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def series(
     length = _checks.at_least("tasks.series", "length", length, 1)
     batch_size = _checks.at_least("tasks.series", "batch_size", batch_size, 1)
     if path is None:
-        name, content, values = _google_prices()
+        name, content, values = _google_prices(column or "adj_close")
     else:
         name, content, values = _read_csv(Path(path), column)
     train, held_out = split(values, f"tasks.series: {name}", length)
@@ -71,11 +73,17 @@ def series(
         sample=_batches(train, batch_size, length),
         held_out=_batches(held_out, batch_size, length),
         step_loss=squared_error,
-        baseline=float(0.5 * np.mean(np.diff(held_out) ** 2)),
+        baseline=_persistence(held_out, length),
         baseline_name="persistence",
         loss_unit="½ squared error, in standard deviations",
         source=Source.of(name, content, len(values), "values"),
     )
+
+
+def _persistence(values, length):
+    """Its loss in windows as they are drawn, which seldom reach the ends of the values."""
+    windows = np.lib.stride_tricks.sliding_window_view(np.diff(values) ** 2, length)
+    return float(0.5 * np.mean(windows))
 
 
 def _batches(values, batch_size, length):
@@ -88,7 +96,7 @@ def _batches(values, batch_size, length):
     return sample
 
 
-def _google_prices():
+def _google_prices(column):
     # The file is found without importing matplotlib, which would cost seconds.
     spec = importlib.util.find_spec("matplotlib")
     if spec is None or not spec.submodule_search_locations:
@@ -97,8 +105,9 @@ def _google_prices():
         )
     path = Path(spec.submodule_search_locations[0], "mpl-data", "sample_data", "goog.npz")
     with np.load(path) as file:
-        values = file["price_data"]["adj_close"].astype(float)
-    return "goog.npz of matplotlib, adjusted close", path.read_bytes(), values
+        data = file["price_data"]
+    _checks.choice("tasks.series", "column", column, [name for name in data.dtype.names if name != "date"])
+    return f"goog.npz of matplotlib, {column}", path.read_bytes(), data[column].astype(float)
 
 
 def _read_csv(path, column):

@@ -58,17 +58,22 @@ def test_held_out_windows_reach_the_last_value_and_training_ends_before_them(csv
     assert_close(np.unique(kept), np.unique(held_out[1:]))
 
 
-def test_baseline_is_persistence_on_the_held_out_part(csv_of):
+def test_baseline_is_persistence_in_all_held_out_windows(csv_of):
     _, held_out = standardised(VALUES, 7)
     errors = [0.5 * (b - a) ** 2 for a, b in itertools.pairwise(held_out)]
-    assert series(csv_of(rows()), length=7).baseline == pytest.approx(sum(errors) / len(errors), rel=1e-10)
+    windows = [errors[start : start + 7] for start in range(len(held_out) - 7)]
+    expected = sum(map(sum, windows)) / (7 * len(windows))
+    assert series(csv_of(rows()), length=7).baseline == pytest.approx(expected, rel=1e-10)
 
 
 def test_default_prices_are_google_and_have_a_hash():
     task = series(length=30, batch_size=2)
-    assert task.source.name == "goog.npz of matplotlib, adjusted close"
+    assert task.source.name == "goog.npz of matplotlib, adj_close"
     assert task.source.length > 900 and len(task.source.sha256) == 64
     assert 0 < task.baseline < 0.1
+    assert series(column="volume").source.name == "goog.npz of matplotlib, volume"
+    with pytest.raises(ValueError, match="column is 'date'; expected one of 'adj_close'"):
+        series(column="date")
     again, first = (task.sample(jax.random.key(0)).xs for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
