@@ -25,6 +25,11 @@ _LENGTHS = {
     "delayed_copy": 100,
     "temporal_order": 100,
     "linear_process": 100,
+    "copying": 120,
+    "sequential_parity": 20,
+    "case_restoration": 64,
+    "hyphenation": 16,
+    "surnames": 16,
 }
 """task -> steps of a sequence unless --length says otherwise."""
 
@@ -42,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = shlex.join(["jaxrnn", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         job = options.prepare(options, command)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         return _bad_input(options, error)
     try:
         job()
@@ -100,14 +105,11 @@ def _task(options):
     from jaxrnn import tasks
 
     name = "series" if options.csv is not None else options.task
-    constructor = {
+    files = {
         "text": partial(tasks.text, options.text, alphabet=options.alphabet),
         "series": partial(tasks.series, options.csv, column=options.column),
-        "adding": tasks.adding,
-        "delayed_copy": tasks.delayed_copy,
-        "temporal_order": tasks.temporal_order,
-        "linear_process": tasks.linear_process,
-    }[name]
+    }
+    constructor = files.get(name) or getattr(tasks, name)
     return constructor(length=options.length or _LENGTHS[name], batch_size=options.batch)
 
 
@@ -148,7 +150,7 @@ def _add_options(parser, compares):
         "--task",
         choices=_LENGTHS,
         default="text",
-        help="built-in data: Python's reference, prices, or a synthetic task",
+        help="built-in data: Python's reference, prices, words, names, or a synthetic task",
     )
     parser.add_argument("--column", metavar="NAME", help="the column of --csv")
     parser.add_argument(

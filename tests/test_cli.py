@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from jaxrnn import tasks
 from jaxrnn.cli import main
 
 study_module = importlib.import_module("jaxrnn.report.study")
@@ -309,15 +310,21 @@ def test_windows_longer_than_the_sequence_and_one_step_of_three_seeds_still_repo
     assert "full" in capsys.readouterr().out
 
 
-def test_every_option_reaches_the_study(files, capsys, monkeypatch):
-    asked = []
+@pytest.fixture
+def asked(monkeypatch):
+    """What the study asks of `compare`, which ends there."""
+    calls = []
 
     def compare(cell, _step_loss, data, _optimizer, **options):
         batch = data(jax.random.key(0))
-        asked.append(options | {"xs": batch.xs.shape, "params": cell.init(jax.random.key(0))})
+        calls.append(options | {"xs": batch.xs.shape, "params": cell.init(jax.random.key(0))})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(study_module, "compare", compare)
+    return calls
+
+
+def test_every_option_reaches_the_study(files, capsys, asked):
     line = (
         "compare --cell elman --hidden 5 --length 6 --batch 3 --steps 7 --seeds 9 --seed 8 --windows 4,full,2"
     )
@@ -335,11 +342,31 @@ def test_every_option_reaches_the_study(files, capsys, monkeypatch):
     assert asked[-1]["xs"] == (3, 6, 4)
     assert main([*line.split(), "--task", "series", "--x64"]) == 130
     assert asked[-1]["xs"] == (3, 6, 1)
-    for task, size in {"adding": 2, "delayed_copy": 8, "temporal_order": 6, "linear_process": 1}.items():
-        assert main(["compare", "--cell", "elman", "--length", "12", "--batch", "2", "--task", task]) == 130
-        assert main(["compare", "--cell", "elman", "--task", task]) == 130
-        assert [call["xs"] for call in asked[-2:]] == [(2, 12, size), (16, 100, size)]
     capsys.readouterr()
+
+
+def test_every_task_of_the_command_line_has_its_own_length(asked, capsys):
+    for task, (size, length) in {
+        "adding": (2, 100),
+        "delayed_copy": (8, 100),
+        "temporal_order": (6, 100),
+        "linear_process": (1, 100),
+        "copying": (10, 120),
+        "sequential_parity": (1, 20),
+        "case_restoration": (tasks.case_restoration().input_size, 64),
+        "hyphenation": (26, 16),
+        "surnames": (tasks.surnames().input_size, 16),
+    }.items():
+        assert main(["compare", "--cell", "elman", "--length", "24", "--batch", "2", "--task", task]) == 130
+        assert main(["compare", "--cell", "elman", "--task", task]) == 130
+        assert [call["xs"] for call in asked[-2:]] == [(2, 24, size), (16, length, size)]
+    capsys.readouterr()
+
+
+def test_a_task_whose_package_is_missing_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyphen", None)
+    assert main(["compare", "--cell", "elman", "--task", "hyphenation"]) == 2
+    assert "pip install 'jaxrnn[tasks]'" in capsys.readouterr().err
 
 
 def test_module_runs_as_a_program_and_says_its_version():

@@ -14,13 +14,22 @@ from jaxrnn.cells.lstm import LSTMState, lstm
 from jaxrnn.cells.mgu import mgu
 from jaxrnn.cells.min_gru import min_gru
 from jaxrnn.cells.noise import dropout, with_keys, zoneout
-from jaxrnn.cells.normalization import batch_norm, batch_statistics, layer_norm, with_statistics
+from jaxrnn.cells.normalization import (
+    Moments,
+    Normalization,
+    batch_norm,
+    batch_statistics,
+    layer_norm,
+    with_statistics,
+)
 from jaxrnn.cells.orthogonal_rnn import orthogonal_matrix, orthogonal_rnn
 from jaxrnn.cells.peephole_lstm import peephole_lstm
 from jaxrnn.cells.skip import skip
 
 __all__ = [
     "LSTMState",
+    "Moments",
+    "Normalization",
     "activations",
     "aligned",
     "antisymmetric",
