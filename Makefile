@@ -11,7 +11,7 @@ INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python 
 export OPENBLAS_NUM_THREADS ?= 1
 export MPLBACKEND ?= agg
 
-.PHONY: help report test doctest lint format bench bench-quick validate notebooks docs clean
+.PHONY: help report test doctest lint format bench bench-quick validate studies notebooks docs clean
 
 help:
 	@echo "make report     train, measure and draw: report/index.html"
@@ -21,6 +21,7 @@ help:
 	@echo "make docs       the documentation: docs/_build/html/index.html"
 	@echo "make bench      the benchmarks: a dated table in benchmarks/results/"
 	@echo "make bench-quick  the same, small: does it run?"
+	@echo "make studies    train: the remedies, the adding problem, the real tasks: studies/results/"
 	@echo "make validate   norms and spectra against exact ones, 15 minutes: validation/results/"
 
 report: $(VENV)/.with-nothing
@@ -56,6 +57,9 @@ bench-quick: $(VENV)/.with-bench
 
 validate: $(VENV)/.with-oracle
 	$(BIN)/python -m validation
+
+studies: $(VENV)/.with-tasks
+	$(BIN)/python -m studies
 
 clean:
 	rm -rf $(VENV) build dist report docs/_build .pytest_cache .ruff_cache .jax_cache .hypothesis

@@ -97,7 +97,11 @@ def indices(function: str, argument: str, values, length: int) -> np.ndarray:
 
 
 def shape(function: str, argument: str, array, expected: tuple[int, ...], remedy: str) -> None:
-    """ValueError unless the array has exactly this shape."""
+    """ValueError unless the array has exactly this shape; TypeError for a tuple or a dict of arrays."""
+    if isinstance(array, tuple | dict):
+        raise TypeError(
+            f"{function}: {argument} is a {type(array).__name__}; expected an array {expected}. {remedy}"
+        )
     if jnp.shape(array) != expected:
         raise ValueError(
             f"{function}: {argument} has shape {jnp.shape(array)}; expected {expected}. {remedy}"

@@ -39,6 +39,7 @@ def wrong(exception, match, call, *args, **options):
         (ValueError, r"elman: x_t has shape \(2,\); expected \(3,\)", H_0, XS[:, :2]),
         (ValueError, r"elman: x_t has shape \(5, 3\)", H_0, jnp.stack([XS, XS])),
         (ValueError, r"elman: x_t has shape \(\)", H_0, XS[:, 0]),
+        (TypeError, r"elman: x_t is a tuple; expected an array \(3,\)", H_0, (XS, XS)),
         (ValueError, r"unroll: xs leaf .* has shape \(\); expected at least 1 axes", H_0, jnp.float64(1)),
         (TypeError, r"unroll: state leaf .* has dtype int64", jnp.arange(4), XS),
         (TypeError, r"unroll: state leaf .* has dtype key", jax.random.split(jax.random.key(0), 4), XS),

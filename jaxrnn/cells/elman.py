@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxrnn import _checks
 from jaxrnn.cells import activations
 from jaxrnn.cells.initializers import Initializer, default_dtype, glorot, orthogonal
-from jaxrnn.cells.normalization import Normalization
+from jaxrnn.cells.normalization import Normalization, gain_shapes
 from jaxrnn.types import Cell
 
 __all__ = ["elman"]
@@ -57,6 +57,7 @@ def elman(
     d = _checks.at_least("elman", "input_size", input_size, 1)
     H = _checks.at_least("elman", "hidden_size", hidden_size, 1)
     phi = activations.get(activation)
+    gains = gain_shapes("elman", normalization, gain=H)
 
     def init(key):
         key_x, key_h = jax.random.split(key)
@@ -67,14 +68,14 @@ def elman(
             "b_h": jnp.zeros(H, dtype),
         }
         if normalization:
-            params["gain"] = jnp.full(H, normalization.initial_gain, dtype)
+            params |= normalization.gains(gains, dtype)
         return params | ({"h_0": jnp.zeros(H, dtype)} if learned_h_0 else {})
 
     def init_state(params):
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_hh"].dtype)
 
     def step(params, h_tm1, x_t):
-        _checks.parameters("elman", params, {"W_hx": (H, d), "W_hh": (H, H), "b_h": (H,)})
+        _checks.parameters("elman", params, {"W_hx": (H, d), "W_hh": (H, H), "b_h": (H,), **gains})
         _checks.shape("elman", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
         _checks.shape("elman", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
         z_t = params["W_hx"] @ x_t + params["W_hh"] @ h_tm1

@@ -7,12 +7,10 @@ import jax.numpy as jnp
 from jaxrnn import _checks
 from jaxrnn.cells.activations import sigmoid, tanh
 from jaxrnn.cells.initializers import Initializer, gated, keep_bias
-from jaxrnn.cells.normalization import Normalization
+from jaxrnn.cells.normalization import Normalization, gain_shapes
 from jaxrnn.types import Cell
 
 __all__ = ["gru"]
-
-_GAINS = ("gain_x", "gain_h")
 
 
 def gru(
@@ -67,6 +65,7 @@ def gru(
     d = _checks.at_least("gru", "input_size", input_size, 1)
     H = _checks.at_least("gru", "hidden_size", hidden_size, 1)
     b_z = keep_bias(chrono)
+    gains = gain_shapes("gru", normalization, gain_x=3 * H, gain_h=3 * H)
 
     def init(key):
         params = gated(key, 3, d, H, input_init, recurrent_init)
@@ -74,7 +73,7 @@ def gru(
         params["b"] = jnp.concatenate([zeros, b_z(key, (H,), zeros.dtype), zeros])
         if normalization:
             # Two arrays, because jit takes no buffer twice as donated.
-            params |= {gain: jnp.full(3 * H, normalization.initial_gain, zeros.dtype) for gain in _GAINS}
+            params |= normalization.gains(gains, zeros.dtype)
         # Nor is h_0 the same zeros, because jit takes no buffer twice as donated.
         return params | {"b_hn": zeros} | ({"h_0": jnp.zeros_like(zeros)} if learned_h_0 else {})
 
@@ -82,13 +81,14 @@ def gru(
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_h"].dtype)
 
     def step(params, h_tm1, x_t):
-        _checks.parameters("gru", params, {"W_x": (3 * H, d), "W_h": (3 * H, H), "b": (3 * H,), "b_hn": (H,)})
+        shapes = {"W_x": (3 * H, d), "W_h": (3 * H, H), "b": (3 * H,), "b_hn": (H,), **gains}
+        _checks.parameters("gru", params, shapes)
         _checks.shape("gru", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
         _checks.shape("gru", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
         from_x, from_h = params["W_x"] @ x_t, params["W_h"] @ h_tm1
         if normalization:
             from_x, from_h = (
-                normalization(params[gain], z, 3) for gain, z in zip(_GAINS, (from_x, from_h), strict=True)
+                normalization(params[gain], z, 3) for gain, z in zip(gains, (from_x, from_h), strict=True)
             )
         x_r, x_z, x_n = jnp.split(from_x + params["b"], 3)
         h_r, h_z, h_n = jnp.split(from_h, 3)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jaxrnn import _checks
 from jaxrnn.cells.activations import sigmoid, tanh
 from jaxrnn.cells.initializers import Initializer, gated, keep_bias
-from jaxrnn.cells.normalization import Normalization
+from jaxrnn.cells.normalization import Normalization, gain_shapes
 from jaxrnn.types import Cell
 
 __all__ = ["LSTMState", "lstm"]
@@ -100,6 +100,7 @@ def lstm(
     d = _checks.at_least("lstm", "input_size", input_size, 1)
     H = _checks.at_least("lstm", "hidden_size", hidden_size, 1)
     keep = keep_bias(chrono, forget_bias)
+    gains = gain_shapes("lstm", normalization, gain=4 * H)
 
     def init(key):
         params = gated(key, 4, d, H, input_init, recurrent_init)
@@ -108,11 +109,11 @@ def lstm(
         b_i = zeros if chrono is None else -b_f
         params["b"] = jnp.concatenate([b_i, b_f, zeros, zeros])
         if normalization:
-            params["gain"] = jnp.full(4 * H, normalization.initial_gain, zeros.dtype)
+            params |= normalization.gains(gains, zeros.dtype)
         return params | (learned_start(H, zeros.dtype) if learned_h_0 else {})
 
     def step(params, h_tm1, x_t):
-        _checks.parameters("lstm", params, {"W_x": (4 * H, d), "W_h": (4 * H, H), "b": (4 * H,)})
+        _checks.parameters("lstm", params, {"W_x": (4 * H, d), "W_h": (4 * H, H), "b": (4 * H,), **gains})
         check_sequence("lstm", h_tm1, x_t, d, H)
         z = params["W_x"] @ x_t + params["W_h"] @ h_tm1.h
         if normalization:

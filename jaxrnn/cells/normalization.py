@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn import _checks
@@ -20,6 +21,7 @@ __all__ = [
     "Normalization",
     "batch_norm",
     "batch_statistics",
+    "gain_shapes",
     "layer_norm",
     "with_statistics",
 ]
@@ -34,6 +36,10 @@ class Normalization(NamedTuple):
     name: str
     standardize: Callable[[Float[Array, "gates H"]], Float[Array, "gates H"]]
     initial_gain: float
+
+    def gains(self, shapes: dict[str, tuple[int, ...]], dtype: DTypeLike) -> dict[str, Float[Array, " rows"]]:
+        """Gains of these shapes at their start."""
+        return {name: jnp.full(shape, self.initial_gain, dtype) for name, shape in shapes.items()}
 
     def __call__(self, gain: Float[Array, " rows"], z: Float[Array, " rows"], gates: int = 1) -> Array:
         """The normalised ``z`` [gates·H]."""
@@ -143,10 +149,29 @@ def with_statistics(step: StepFn) -> StepFn:
 
     def fixed(params, h_tm1, x_t):
         x_t, moments = _checks.input_pair("with_statistics", x_t, "moments_t")
-        with _exchange(_Given(list(moments))):
-            return step(params, h_tm1, x_t)
+        with _exchange(_Given(list(moments))) as given:
+            stepped = step(params, h_tm1, x_t)
+        if given.moments:
+            raise ValueError(
+                f"with_statistics: the step left {len(given.moments)} of {len(moments)} moments over."
+            )
+        return stepped
 
     return fixed
+
+
+def gain_shapes(
+    function: str, normalization: Normalization | None, **rows: int
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of a cell's gains by name, none without a normalisation; TypeError if it is something else."""
+    if normalization is None:
+        return {}
+    if not isinstance(normalization, Normalization):
+        raise TypeError(
+            f"{function}: normalization is a {type(normalization).__name__}; expected layer_norm(), "
+            "batch_norm() or None."
+        )
+    return {name: (count,) for name, count in rows.items()}
 
 
 class _Seen(NamedTuple):
@@ -173,6 +198,8 @@ def _exchange(exchanged) -> Generator:
 def _moments(z, axis_name):
     exchanged = _exchanged.get()
     if isinstance(exchanged, _Given):
+        if not exchanged.moments:
+            raise ValueError("with_statistics: the step normalises more often than there are moments_t.")
         return Moments(*exchanged.moments.pop(0))
     try:
         mean = lax.pmean(z, axis_name)

@@ -160,8 +160,25 @@ def test_statistics_of_a_network_without_batch_norm_are_refused():
     params = make_params(cell)
     with pytest.raises(ValueError, match="step has no batch_norm"):
         cells.batch_statistics(cell.step, params, cell.initial_states(params, 2), jnp.ones((2, 3, 3)))
+    with pytest.raises(ValueError, match="step left 1 of 1 moments over"):
+        cells.with_statistics(cell.step)(params, jnp.zeros(4), (jnp.ones(3), (None,)))
+    with pytest.raises(ValueError, match="normalises more often than there are moments_t"):
+        cells.with_statistics(BATCH.step)(make_params(BATCH), jnp.zeros(4), (jnp.ones(3), ()))
     with pytest.raises(TypeError, match="expected a pair"):
         cells.with_statistics(BATCH.step)(params, jnp.zeros(4), jnp.ones(3))
+
+
+@pytest.mark.parametrize("make", [cells.elman, cells.lstm, cells.gru])
+def test_what_is_no_normalization_and_parameters_without_gains_are_named(make, unchecked_types):
+    del unchecked_types
+    with pytest.raises(
+        TypeError, match=r"normalization is a function; expected layer_norm\(\), batch_norm\(\)"
+    ):
+        make(3, 4, normalization=cells.layer_norm)
+    cell, plain = make(3, 4, normalization=cells.layer_norm()), make(3, 4)
+    params = plain.init(jax.random.key(0))
+    with pytest.raises(ValueError, match=r"params is .*; expected .*'gain"):
+        cell.step(params, cell.init_state(params), jnp.ones(3))
 
 
 def test_a_constant_batch_is_not_divided_by_zero():

@@ -167,3 +167,18 @@ def test_unknown_outcomes_and_bad_sizes_are_named(found):
     with pytest.raises(ValueError, match="name is 'nonsense'"):
         bench(TASK, ["nonsense"])
     assert jnp.ndim(found.lags) == 1
+
+
+def test_the_adding_problem_is_solved_by_an_irnn_and_not_by_the_control():
+    """`studies/adding.py` in small: there T is 100, with LSTM and orthogonal network too."""
+    task = tasks.adding(length=30, batch_size=16)
+    with jax.numpy_dtype_promotion("standard"):
+        found = bench(
+            task, ["irnn + clip_norm + cosine"], hidden_size=24, steps=700, seeds=2, learning_rate=3e-3,
+            solved_below=0.005, progress=False,
+        )  # fmt: skip
+    assert found.outcomes[1].solved.all()
+    assert (found["none"].after.loss > task.baseline / 2).all()
+    # Its gradient still reaches the first step, where the control's is lost.
+    assert found.outcomes[1].after.log_norm[:, -1].min() > -3
+    assert "solved by 2 of 2 seeds (control: 0)" in found.verdict("irnn + clip_norm + cosine")
