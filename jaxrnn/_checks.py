@@ -23,6 +23,7 @@ __all__ = [
     "integer",
     "jacobian_chain",
     "leading_axis",
+    "one_sequence",
     "pair",
     "parameters",
     "same_batches",
@@ -106,6 +107,12 @@ def shape(function: str, argument: str, array, expected: tuple[int, ...], remedy
         raise ValueError(
             f"{function}: {argument} has shape {jnp.shape(array)}; expected {expected}. {remedy}"
         )
+
+
+def one_sequence(function: str, x_t, h_tm1, input_size: int, hidden_size: int) -> None:
+    """ValueError unless x_t is [d] and h_tm1 is [H]."""
+    shape(function, "x_t", x_t, (input_size,), "xs is [T, d] for one sequence.")
+    shape(function, "h_tm1", h_tm1, (hidden_size,), "h_0 is [H] for one sequence.")
 
 
 def parameters(function: str, params, expected: dict[str, tuple[int, ...]]) -> None:

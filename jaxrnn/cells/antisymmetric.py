@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 
 from jaxrnn import _checks
 from jaxrnn.cells import activations
-from jaxrnn.cells.initializers import Initializer, default_dtype, glorot, orthogonal
+from jaxrnn.cells.initializers import Initializer, ungated
 from jaxrnn.types import Cell
 
 __all__ = ["antisymmetric"]
@@ -57,6 +56,7 @@ def antisymmetric(
 
     Example
     -------
+    >>> import jax
     >>> cell = antisymmetric(3, 4)
     >>> params = cell.init(jax.random.key(0))
     >>> h_1, y_1 = cell.step(params, cell.init_state(params), jnp.ones(3))
@@ -76,22 +76,15 @@ def antisymmetric(
     phi = activations.get(activation)
 
     def init(key):
-        key_x, key_h = jax.random.split(key)
-        dtype = default_dtype()
-        params = {
-            "W_hx": (input_init or glorot())(key_x, (H, d), dtype),
-            "A": (recurrent_init or orthogonal())(key_h, (H, H), dtype),
-            "b_h": jnp.zeros(H, dtype),
-        }
-        return params | ({"h_0": jnp.zeros(H, dtype)} if learned_h_0 else {})
+        params = ungated(key, d, H, input_init, recurrent_init, square="A")
+        return params | ({"h_0": jnp.zeros_like(params["b_h"])} if learned_h_0 else {})
 
     def init_state(params):
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["A"].dtype)
 
     def step(params, h_tm1, x_t):
         _checks.parameters("antisymmetric", params, {"W_hx": (H, d), "A": (H, H), "b_h": (H,)})
-        _checks.shape("antisymmetric", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
-        _checks.shape("antisymmetric", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
+        _checks.one_sequence("antisymmetric", x_t, h_tm1, d, H)
         A = params["A"]
         M = A - A.T - damping * jnp.eye(H, dtype=A.dtype)
         h_t = h_tm1 + step_size * phi(M @ h_tm1 + params["W_hx"] @ x_t + params["b_h"])

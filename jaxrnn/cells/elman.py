@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 
 from jaxrnn import _checks
 from jaxrnn.cells import activations
-from jaxrnn.cells.initializers import Initializer, default_dtype, glorot, orthogonal
+from jaxrnn.cells.initializers import Initializer, ungated
 from jaxrnn.cells.normalization import Normalization, gain_shapes
 from jaxrnn.types import Cell
 
@@ -44,6 +43,7 @@ def elman(
 
     Example
     -------
+    >>> import jax
     >>> cell = elman(3, 4)
     >>> params = cell.init(jax.random.key(0))
     >>> h_1, y_1 = cell.step(params, cell.init_state(params), jnp.ones(3))
@@ -60,24 +60,17 @@ def elman(
     gains = gain_shapes("elman", normalization, gain=H)
 
     def init(key):
-        key_x, key_h = jax.random.split(key)
-        dtype = default_dtype()
-        params = {
-            "W_hx": (input_init or glorot())(key_x, (H, d), dtype),
-            "W_hh": (recurrent_init or orthogonal())(key_h, (H, H), dtype),
-            "b_h": jnp.zeros(H, dtype),
-        }
+        params = ungated(key, d, H, input_init, recurrent_init)
         if normalization:
-            params |= normalization.gains(gains, dtype)
-        return params | ({"h_0": jnp.zeros(H, dtype)} if learned_h_0 else {})
+            params |= normalization.gains(gains, params["b_h"].dtype)
+        return params | ({"h_0": jnp.zeros_like(params["b_h"])} if learned_h_0 else {})
 
     def init_state(params):
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_hh"].dtype)
 
     def step(params, h_tm1, x_t):
         _checks.parameters("elman", params, {"W_hx": (H, d), "W_hh": (H, H), "b_h": (H,), **gains})
-        _checks.shape("elman", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
-        _checks.shape("elman", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
+        _checks.one_sequence("elman", x_t, h_tm1, d, H)
         z_t = params["W_hx"] @ x_t + params["W_hh"] @ h_tm1
         if normalization:
             z_t = normalization(params["gain"], z_t)

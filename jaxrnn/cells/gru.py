@@ -83,8 +83,7 @@ def gru(
     def step(params, h_tm1, x_t):
         shapes = {"W_x": (3 * H, d), "W_h": (3 * H, H), "b": (3 * H,), "b_hn": (H,), **gains}
         _checks.parameters("gru", params, shapes)
-        _checks.shape("gru", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
-        _checks.shape("gru", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
+        _checks.one_sequence("gru", x_t, h_tm1, d, H)
         from_x, from_h = params["W_x"] @ x_t, params["W_h"] @ h_tm1
         if normalization:
             from_x, from_h = (

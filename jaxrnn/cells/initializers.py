@@ -24,6 +24,7 @@ __all__ = [
     "orthogonal",
     "per_gate",
     "spectral_radius",
+    "ungated",
 ]
 
 Initializer: TypeAlias = Callable[..., Float[Array, "out in"]]
@@ -119,6 +120,28 @@ def keep_bias(max_lag: int | None, otherwise: float = 0.0) -> Callable[..., Floa
         return draw(jax.random.fold_in(key, 2), shape, dtype)
 
     return init
+
+
+def ungated(
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    input_init: Initializer | None = None,
+    recurrent_init: Initializer | None = None,
+    *,
+    square: str = "W_hh",
+) -> dict[str, Float[Array, ...]]:
+    """{"W_hx": [H, d], "W_hh": [H, H], "b_h": [H]} of a cell without gates; `square` is the matrix's name.
+
+    W_hx is Glorot and the square matrix orthogonal, unless given; b_h is 0.
+    """
+    key_x, key_h = jax.random.split(key)
+    d, H, dtype = input_size, hidden_size, default_dtype()
+    return {
+        "W_hx": (input_init or glorot())(key_x, (H, d), dtype),
+        square: (recurrent_init or orthogonal())(key_h, (H, H), dtype),
+        "b_h": jnp.zeros(H, dtype),
+    }
 
 
 def gated(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 
 from jaxrnn import _checks
 from jaxrnn.cells import activations
-from jaxrnn.cells.initializers import Initializer, default_dtype, glorot, orthogonal
+from jaxrnn.cells.initializers import Initializer, ungated
 from jaxrnn.types import Cell
 
 __all__ = ["leaky"]
@@ -52,6 +51,7 @@ def leaky(
 
     Example
     -------
+    >>> import jax
     >>> cell = leaky(3, 4, alpha=0.1)
     >>> params = cell.init(jax.random.key(0))
     >>> h_1, y_1 = cell.step(params, cell.init_state(params), jnp.ones(3))
@@ -72,24 +72,17 @@ def leaky(
     shapes = {"W_hx": (H, d), "W_hh": (H, H), "b_h": (H,)} | ({"a": (H,)} if learned_alpha else {})
 
     def init(key):
-        key_x, key_h = jax.random.split(key)
-        dtype = default_dtype()
-        params = {
-            "W_hx": (input_init or glorot())(key_x, (H, d), dtype),
-            "W_hh": (recurrent_init or orthogonal())(key_h, (H, H), dtype),
-            "b_h": jnp.zeros(H, dtype),
-        }
+        params = ungated(key, d, H, input_init, recurrent_init)
         if learned_alpha:
-            params["a"] = jnp.full(H, math.log(alpha / (1 - alpha)), dtype)
-        return params | ({"h_0": jnp.zeros(H, dtype)} if learned_h_0 else {})
+            params["a"] = jnp.full(H, math.log(alpha / (1 - alpha)), params["b_h"].dtype)
+        return params | ({"h_0": jnp.zeros_like(params["b_h"])} if learned_h_0 else {})
 
     def init_state(params):
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_hh"].dtype)
 
     def step(params, h_tm1, x_t):
         _checks.parameters("leaky", params, shapes)
-        _checks.shape("leaky", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
-        _checks.shape("leaky", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
+        _checks.one_sequence("leaky", x_t, h_tm1, d, H)
         # 1 - σ(a) as σ(-a), which keeps its digits near 0.
         kept, new = (1 - alpha, alpha)
         if learned_alpha:

@@ -76,8 +76,7 @@ def mgu(
 
     def step(params, h_tm1, x_t):
         _checks.parameters("mgu", params, {"W_x": (2 * H, d), "W_h": (2 * H, H), "b": (2 * H,), "b_hn": (H,)})
-        _checks.shape("mgu", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
-        _checks.shape("mgu", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
+        _checks.one_sequence("mgu", x_t, h_tm1, d, H)
         x_f, x_n = jnp.split(params["W_x"] @ x_t + params["b"], 2)
         h_f, h_n = jnp.split(params["W_h"] @ h_tm1, 2)
         z_f = x_f + h_f

@@ -69,8 +69,7 @@ def min_gru(
 
     def step(params, h_tm1, x_t):
         _checks.parameters("min_gru", params, {"W_x": (2 * H, d), "b": (2 * H,)})
-        _checks.shape("min_gru", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
-        _checks.shape("min_gru", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
+        _checks.one_sequence("min_gru", x_t, h_tm1, d, H)
         gate, candidate = jnp.split(params["W_x"] @ x_t + params["b"], 2)
         # 1 - σ as σ(-gate): it is the Jacobian, and 1 - σ is 0 in float32 from gate = 17 on.
         h_t = sigmoid(-gate) * h_tm1 + sigmoid(gate) * candidate

@@ -163,7 +163,7 @@ def with_statistics(step: StepFn) -> StepFn:
 def gain_shapes(
     function: str, normalization: Normalization | None, **rows: int
 ) -> dict[str, tuple[int, ...]]:
-    """The shapes of a cell's gains by name, none without a normalisation; TypeError if it is something else."""
+    """The shapes of a cell's gains by name, none without normalisation; TypeError if it is something else."""
     if normalization is None:
         return {}
     if not isinstance(normalization, Normalization):

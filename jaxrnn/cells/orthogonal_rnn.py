@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxrnn import _checks
 from jaxrnn.cells import activations
-from jaxrnn.cells.initializers import Initializer, default_dtype, glorot
+from jaxrnn.cells.initializers import Initializer, ungated
 from jaxrnn.types import Cell
 
 __all__ = ["orthogonal_matrix", "orthogonal_rnn"]
@@ -84,22 +84,15 @@ def orthogonal_rnn(
     phi = None if activation == "modrelu" else activations.get(activation)
 
     def init(key):
-        key_x, key_h = jax.random.split(key)
-        dtype = default_dtype()
-        params = {
-            "W_hx": (input_init or glorot())(key_x, (H, d), dtype),
-            "A": (recurrent_init or _rotations(parametrization))(key_h, (H, H), dtype),
-            "b_h": jnp.zeros(H, dtype),
-        }
-        return params | ({"h_0": jnp.zeros(H, dtype)} if learned_h_0 else {})
+        params = ungated(key, d, H, input_init, recurrent_init or _rotations(parametrization), square="A")
+        return params | ({"h_0": jnp.zeros_like(params["b_h"])} if learned_h_0 else {})
 
     def init_state(params):
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["A"].dtype)
 
     def step(params, h_tm1, x_t):
         _checks.parameters("orthogonal_rnn", params, {"W_hx": (H, d), "A": (H, H), "b_h": (H,)})
-        _checks.shape("orthogonal_rnn", "x_t", x_t, (d,), "xs is [T, d] for one sequence.")
-        _checks.shape("orthogonal_rnn", "h_tm1", h_tm1, (H,), "h_0 is [H] for one sequence.")
+        _checks.one_sequence("orthogonal_rnn", x_t, h_tm1, d, H)
         W = orthogonal_matrix(params["A"], parametrization=parametrization)
         z, b = params["W_hx"] @ x_t + W @ h_tm1, params["b_h"]
         h_t = _modrelu(z, b) if phi is None else phi(z + b)
