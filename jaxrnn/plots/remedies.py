@@ -15,7 +15,7 @@ from jaxrnn.plots.style import CYCLE, axes, finite, to_log10
 if TYPE_CHECKING:
     from jaxrnn.remedies import Bench
 
-__all__ = ["plot_remedies", "plot_remedy_reach"]
+__all__ = ["plot_remedies", "plot_remedy_reach", "plot_remedy_training"]
 
 
 def plot_remedies(bench: Bench, *, axs: Iterable[Axes] | None = None) -> list[Axes]:
@@ -35,9 +35,7 @@ def plot_remedies(bench: Bench, *, axs: Iterable[Axes] | None = None) -> list[Ax
     if axs is None:
         height = 1.2 + 0.28 * len(outcomes)
         _, axs = plt.subplots(1, 3, figsize=(11.0, height), sharey=True, layout="constrained")
-    axs = list(axs)
-    if len(axs) != 3:
-        raise ValueError(f"plots.plot_remedies: axs has {len(axs)} axes; expected 3.")
+    axs = _exactly("plots.plot_remedies", axs, 3)
     norm_ax, horizon_ax, loss_ax = axs
     for y, outcome in enumerate(outcomes):
         for shift, reach, color in ((-0.15, outcome.before, CYCLE[5]), (0.15, outcome.after, CYCLE[0])):
@@ -74,8 +72,7 @@ def plot_remedy_reach(
     after : whether after training, rather than at its start.
     ax : axes to draw into.
     """
-    names = [outcome.name for outcome in bench.outcomes] if names is None else names
-    _checks.at_least("plots.plot_remedy_reach", "the number of names", len(names), 1)
+    names = _names("plots.plot_remedy_reach", bench, names)
     ax = axes(ax)
     for i, name in enumerate(names):
         outcome = bench[name]
@@ -83,14 +80,63 @@ def plot_remedy_reach(
         low, middle, high = (
             finite(np.quantile(curves, q, axis=0, method="inverted_cdf")) for q in (0, 0.5, 1)
         )
-        color, style = CYCLE[i % len(CYCLE)], ("-", "--", ":", "-.")[i // len(CYCLE) % 4]
-        ax.plot(bench.lags, middle, style, color=color, label=name)
-        ax.fill_between(bench.lags, low, high, color=color, alpha=0.15, linewidth=0)
+        ax.plot(bench.lags, middle, _style(i), color=_color(i), label=name)
+        ax.fill_between(bench.lags, low, high, color=_color(i), alpha=0.15, linewidth=0)
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.set_xlabel("lag T - k in steps")
     ax.set_ylabel(f"log10 ‖∂h_T/∂h_k‖, {'after training' if after else 'at the start'}")
     ax.legend(fontsize=8)
     return ax
+
+
+def plot_remedy_training(
+    bench: Bench, names: Sequence[str] | None = None, *, axs: Iterable[Axes] | None = None
+) -> list[Axes]:
+    """Training loss and gradient norm by step, a curve for each remedy: the median over the seeds.
+
+    Parameters
+    ----------
+    bench : of `remedies.bench`.
+    names : which remedies; by default all, of which seven can be told apart by colour.
+    axs : two axes to draw into. Steps that are not finite are left out.
+    """
+    names = _names("plots.plot_remedy_training", bench, names)
+    if axs is None:
+        _, axs = plt.subplots(1, 2, figsize=(10.0, 3.8), layout="constrained")
+    axs = _exactly("plots.plot_remedy_training", axs, 2)
+    for i, name in enumerate(names):
+        for ax, curves in zip(axs, (bench[name].loss, bench[name].grad_norm), strict=True):
+            steps = np.arange(1, curves.shape[1] + 1)
+            middle = finite(np.quantile(curves, 0.5, axis=0, method="inverted_cdf"))
+            ax.plot(steps, middle, _style(i), color=_color(i), linewidth=0.8, label=name)
+    axs[0].axhline(bench.baseline, color="0.3", linestyle="--", linewidth=0.8, label=bench.baseline_name)
+    for ax, label in zip(
+        axs, (f"training loss ({bench.loss_unit})", "gradient norm, unclipped"), strict=True
+    ):
+        ax.set(xlabel="step", ylabel=label, yscale="log")
+    axs[0].legend(fontsize=8)
+    return axs
+
+
+def _names(function, bench, names):
+    names = [outcome.name for outcome in bench.outcomes] if names is None else names
+    _checks.at_least(function, "the number of names", len(names), 1)
+    return names
+
+
+def _exactly(function, axs, count):
+    axs = list(axs)
+    if len(axs) != count:
+        raise ValueError(f"{function}: axs has {len(axs)} axes; expected {count}.")
+    return axs
+
+
+def _color(i):
+    return CYCLE[i % len(CYCLE)]
+
+
+def _style(i):
+    return ("-", "--", ":", "-.")[i // len(CYCLE) % 4]
 
 
 def _range(ax, values, y, color):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from jaxrnn.plots import plot_remedies, plot_remedy_reach
+from jaxrnn.plots import plot_remedies, plot_remedy_reach, plot_remedy_training
 from jaxrnn.remedies import Bench, Outcome, Reach
 
 LAGS = np.array([1, 3, 10])
@@ -90,6 +90,21 @@ def test_curves_by_lag_are_medians_with_their_range(axs):
     assert "after" in after.get_ylabel()
     assert len(after.collections) == 1
     assert np.isfinite(lstm.get_ydata()).all()
+
+
+def test_training_is_drawn_as_the_median_loss_and_gradient_norm(axs):
+    none = BENCH["none"]._replace(
+        loss=np.array([[3.0, 2.0, 1.0], [5.0, np.nan, 4.0], [9.0, 8.0, 7.0]]), grad_norm=np.full((3, 3), 0.5)
+    )
+    drawn = plot_remedy_training(BENCH._replace(outcomes=(none,)), axs=axs[:2])
+    np.testing.assert_array_equal(drawn[0].lines[0].get_xdata(), [1, 2, 3])
+    np.testing.assert_array_equal(drawn[0].lines[0].get_ydata(), [5, np.nan, 4])
+    np.testing.assert_array_equal(drawn[1].lines[0].get_ydata(), [0.5] * 3)
+    assert [line.get_label() for line in drawn[0].lines] == ["none", "a guess"]
+    assert "nats" in drawn[0].get_ylabel()
+    assert "gradient norm" in drawn[1].get_ylabel()
+    with pytest.raises(ValueError, match="axs has 3 axes; expected 2"):
+        plot_remedy_training(BENCH, axs=axs)
 
 
 def test_wrong_axes_and_names_are_refused(axs):
