@@ -130,7 +130,8 @@ def bench(
     Notes
     -----
     One compilation of training for each remedy, and one of the measurement for each network that differs in
-    more than its start; both for all seeds. A remedy that diverges stays in the table, with NaN.
+    more than its start; both for all seeds. A remedy that diverges stays in the table, with NaN. Ctrl-C ends
+    the bench.
 
     Example
     -------
@@ -173,14 +174,11 @@ def bench(
             monitor_every=steps,
             progress=remedy.name if progress else False,
         )
-        history = result.history
-        before, after = (
-            jax.tree.map(
-                np.asarray,
-                looks[setup.step_key](jax.tree.map(lambda leaf, i=i: leaf[:, i], history.monitored)),
-            )
-            for i in (0, -1)
-        )
+        if result.interrupted:
+            raise KeyboardInterrupt
+        history, look = result.history, looks[setup.step_key]
+        ends = (jax.tree.map(lambda leaf, i=i: leaf[:, i], history.monitored) for i in (0, -1))
+        before, after = (jax.tree.map(np.asarray, look(params)) for params in ends)
         return Outcome(
             remedy.name,
             remedy.reference,

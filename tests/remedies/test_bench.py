@@ -1,5 +1,7 @@
 """The bench: the same seeds and data for all remedies, and numbers that other functions confirm."""
 
+from importlib import import_module
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from cases import assert_close
 from jaxrnn import diagnose, gradients, load, save, tasks, unroll
 from jaxrnn.jacobians import growth_rates, product, step_jacobians
 from jaxrnn.remedies import MAX_NORM, Remedy, Setup, Sizes, bench, remedy
+from jaxrnn.training import train
 
 TASK = tasks.adding(length=8, batch_size=4)
 OPTIONS = {"hidden_size": 4, "steps": 3, "seeds": 2, "progress": False}
@@ -157,6 +160,15 @@ def test_a_bench_can_be_saved_and_loaded(found, tmp_path):
     save(tmp_path / "bench.npz", found)
     again = load(tmp_path / "bench.npz")
     assert again.table() == found.table()
+
+
+def test_ctrl_c_ends_the_bench_and_not_one_remedy_alone(monkeypatch):
+    def interrupted(*arguments, **options):
+        return train(*arguments, **options)._replace(interrupted=True)
+
+    monkeypatch.setattr(import_module("jaxrnn.remedies.bench"), "train", interrupted)
+    with pytest.raises(KeyboardInterrupt), jax.numpy_dtype_promotion("standard"):
+        bench(TASK, ["lstm"], **OPTIONS)
 
 
 def test_unknown_outcomes_and_bad_sizes_are_named(found):
