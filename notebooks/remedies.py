@@ -67,11 +67,10 @@ check("log10 of thirty factors of 1/4", 30 * np.log10(sigmoid.gamma), -18, 0.1)
 # $Q$: the norm is exactly $g^{\,t-k}$.
 
 # %%
-T, n, d = 100, 16, 2
+T, n, d, rng = 100, 16, 2, np.random.default_rng(0)
 steps, to_log10 = np.arange(T + 1), 1 / np.log(10)
-rng = np.random.default_rng(0)
 Q = jnp.asarray(np.linalg.qr(rng.normal(size=(n, n)))[0], jnp.float32)
-norms = jax.jit(jr.jacobians.norms)
+norms, block_norms = jax.jit(jr.jacobians.norms), jax.jit(jr.jacobians.block_norms)
 
 
 def of_first(js):
@@ -118,18 +117,16 @@ for g, at_30, at_100 in ((1.1, 17.4, 13_800), (1.0, 1, 1), (0.9, 0.042, 2.7e-5))
 
 # %%
 xs = jnp.asarray(np.stack([rng.uniform(size=T), np.arange(T) % 50 == 7], axis=1), jnp.float32)
-weights = {"W_hx": jnp.asarray(rng.normal(size=(n, d)) / 2, jnp.float32), "b_h": jnp.zeros(n)}
+weights = {"W_hx": jnp.asarray(rng.normal(size=(n, d)) / 2, jnp.float32), "W_hh": Q, "b_h": jnp.zeros(n)}
 
 
 @partial(jax.jit, static_argnums=0)
 def run(step, params, h_0, xs):
-    """States and step Jacobians of one sequence."""
     trajectory = jr.unroll(step, params, h_0, xs)
     return trajectory.hs, jr.jacobians.step_jacobians(step, params, trajectory)
 
 
 def measure(cell, params, xs=xs):
-    """The states, and what is left of the gradient of the first step."""
     hs, js = run(cell.step, params, cell.init_state(params), xs)
     return hs, of_first(js)
 
@@ -142,9 +139,8 @@ for phi, lam in (("tanh", 1.5), ("tanh", 1), ("sigmoid", 1)):
     bounds[name] = jr.jacobians.norm_bound(lam * Q, steps, gamma=gamma) * to_log10
     assert np.all(left[name] <= bounds[name] + 1e-4)
 ax = draw(left)
-for bound, color in zip(bounds.values(), COLORS, strict=False):
-    ax.plot(steps, bound, ":", color=color)
-ax.plot([], [], "k:", label=r"bound $(\gamma\lambda)^t$")
+for (name, bound), color in zip(bounds.items(), COLORS, strict=False):
+    ax.plot(steps, bound, ":", color=color, label=f"bound, {name}")
 ax.axhline(-45, color="0.6", linewidth=0.8, label="float32 ends")
 ax.legend(fontsize="small", loc="lower left")
 plt.show()
@@ -163,11 +159,9 @@ assert np.float32(10 ** left["sigmoid, λ = 1"][100]) == 0
 #
 # ## 4. Saturation
 #
-# Large pre-activations lose the slope. The tanh network of $\lambda = 1$, with inputs ten times as large
-# (`jr.diagnose` has the same in its field `saturation`):
+# Large pre-activations lose the slope. The tanh network of $\lambda = 1$, with inputs ten times as large:
 
 # %%
-weights["W_hh"] = Q
 found = {}
 for name, scale, share, slope in (("inputs", 1, 0, 0.92), ("10 × inputs", 10, 0.50, 0.10)):
     hs, flat = measure(nets["tanh"], weights, scale * xs)
@@ -180,20 +174,19 @@ jr.plots.plot_saturation(found)
 plt.show()
 
 # %% [markdown]
-# Saturated means $|h| > 0.95$ here: no unit with the inputs as they are, 50 % of all values with ten times
-# the inputs. The median slope falls from 0.92 to 0.10, and what is left after 30 steps from $10^{-1.3}$ to
-# $10^{-17.1}$. Scale the inputs.
+# Saturated, as in `jr.diagnose`, means $|h| > 0.95$: no unit with the inputs as they are, 50 % of all values
+# with ten times the inputs. The median slope falls from 0.92 to 0.10, and what is left after 30 steps from
+# $10^{-1.3}$ to $10^{-17.1}$. Scale the inputs.
 #
 # ## 5. The remedies, one by one
 #
 # - *Activation and start.* relu has the slope 1 while a unit is on. With $W_{hh} = I$ (IRNN) the norm is
 #   exactly 1 as long as one unit stays on; here 7 of 16 are on at all 100 steps.
-# - *Constrained matrices.* The orthogonal RNN keeps $W_{hh}$ orthogonal whatever its parameter A becomes
-#   (random here), and modrelu has the slope 1 at the start: norm 1. The antisymmetric RNN is an Euler step of
-#   an equation that neither grows nor decays: 1.08 after 100 steps.
+# - *Constrained matrices.* The orthogonal RNN keeps $W_{hh}$ orthogonal whatever its parameter A (random
+#   here), and modrelu starts with the slope 1: norm 1. The antisymmetric RNN is an Euler step of an equation
+#   that neither grows nor decays: 1.08 after 100 steps.
 # - *Normalisation* takes the scale out of the weights. Ten times the weights make the plain network explode,
-#   $10^{5.6}$ after 10 steps; with layer normalisation $10^{1.3}$ after 30 steps stays $10^{1.3}$, which is
-#   not 1.
+#   $10^{5.6}$ after 10 steps; with layer normalisation $10^{1.3}$ after 30 steps stays $10^{1.3}$, not 1.
 # - *Skip connections* let a state read one of $s$ steps ago, so that a path has $(t-k)/s$ factors: with
 #   $s = 10$ and a factor of 0.5 that is $0.5^3 = 0.125$ after 30 steps, not $0.5^{30} = 9.3\cdot10^{-10}$.
 
@@ -220,7 +213,7 @@ check("layer norm, 30 steps", kept["layer norm"][30], 1.3, 0.05)
 check("layer norm, 10 × weights", measure(normed, ten_times | more)[1][30], 1.3, 0.05)
 leap = jr.cells.skip(jr.cells.elman(1, 1, activation="linear"), 10, share=1.0)
 half = {"W_hx": jnp.ones((1, 1)), "W_hh": jnp.full((1, 1), 0.5), "b_h": jnp.zeros(1)}
-_, js = run(leap.step, half, leap.init_state(half), jnp.ones((30, 1)))
+js = run(leap.step, half, leap.init_state(half), jnp.ones((30, 1)))[1]
 check("with the skip", np.linalg.norm(np.linalg.multi_dot(np.asarray(js)[::-1]), 2), 0.125, 1e-6)
 check("without", 0.5**30, 9.3e-10, 0.05e-10)
 
@@ -231,7 +224,6 @@ check("without", 0.5**30, 9.3e-10, 0.05e-10)
 # %%
 H, lstm = n // 2, jr.cells.lstm(d, n // 2)
 W_x, W_h = (jnp.asarray(rng.normal(size=(4 * H, m)) / np.sqrt(H), jnp.float32) for m in (d, H))
-block_norms = jax.jit(jr.jacobians.block_norms)
 _, axes = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
 for i, (b_i, b_f, at_30, at_100) in enumerate(((0, 1, -1.3, -4.6), (0, 5, 1.2, 1.6), (-20, 20, 0, 0))):
     gates = {"W_x": W_x, "W_h": W_h, "b": jnp.repeat(jnp.array([b_i, b_f, 0.0, 0.0]), H)}  # i, f, g, o
@@ -255,8 +247,7 @@ plt.show()
 # the Jacobian changes the network itself. `penalized` adds it to any estimator:
 
 # %%
-grads = np.full(n, 1.1**100 / np.sqrt(n), np.float32)
-clipped = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.01))
+grads, clipped = jnp.full(n, 1.1**100), optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.01))
 check("norm of the update", np.linalg.norm(clipped.update(grads, clipped.init(grads))[0]), 0.01, 1e-6)
 sigmoid_net = nets["sigmoid"]
 batch = jr.Batch(xs[None], jnp.full((1, T, n), 0.5))
@@ -278,9 +269,8 @@ check("sigmoid with the penalty, 30 steps (decades)", measure(sigmoid_net, param
 check("its λ", np.linalg.norm(params["W_hh"], 2), 4.5, 0.1)
 
 # %% [markdown]
-# The penalty asks for a norm of 1 over 10 steps. After 200 updates the sigmoid network keeps 30 steps within
-# 0.2 decades of 1, where $10^{-18.7}$ was left. $\lambda$ has grown from 1 to 4.5: below 4 the bound of
-# section 3 forbids it.
+# The penalty asks for a norm of 1 over 10 steps. After 200 updates that of the sigmoid network is within 0.2
+# decades of 1 over 30, from $10^{-18.7}$; $\lambda$ is 4.5 instead of 1. Below 4 the bound forbids it.
 #
 # ## 6. The bench
 #
@@ -304,6 +294,6 @@ assert np.all(none.after.log_norm[:, -1] * to_log10 < -1.5)
 
 # %% [markdown]
 # All three seeds of the GRU solve the task, none of the control does; its losses are over ten times as large.
-# At the start the GRU keeps less of the first step's gradient, $10^{-4.3}$ to $10^{-3.8}$, than two of three
-# controls ($10^{-0.4}$, $10^{-2.6}$, $10^{-5.8}$). But its gate can open, and training opens it: at least
-# $10^{-0.8}$ is left, where the control falls below $10^{-1.5}$. So look at the gradient after training, too.
+# At the start the GRU leaves $10^{-4.3}$ to $10^{-3.8}$ of the first step's gradient, two of three controls
+# leave more ($10^{-0.4}$, $10^{-2.6}$, $10^{-5.8}$). Training opens its gate: now it leaves at least
+# $10^{-0.8}$, and the control less than $10^{-1.5}$. Look at the gradient after training, too.
