@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from jaxrnn import _checks
 from jaxrnn.plots.style import CYCLE, axes, finite, to_log10
@@ -33,7 +34,7 @@ def plot_remedies(bench: Bench, *, axs: Iterable[Axes] | None = None) -> list[Ax
     """
     outcomes = bench.outcomes
     if axs is None:
-        height = 1.2 + 0.28 * len(outcomes)
+        height = 1.6 + 0.28 * len(outcomes)
         _, axs = plt.subplots(1, 3, figsize=(11.0, height), sharey=True, layout="constrained")
     axs = _exactly("plots.plot_remedies", axs, 3)
     norm_ax, horizon_ax, loss_ax = axs
@@ -47,7 +48,9 @@ def plot_remedies(bench: Bench, *, axs: Iterable[Axes] | None = None) -> list[Ax
         norm_ax.plot([], [], "o-", color=color, markersize=4, label=label)
     norm_ax.axvline(0, color="0.6", linewidth=0.8)
     norm_ax.legend(fontsize=8)
-    norm_ax.set_xlabel(f"log10 ‖∂h_T/∂h_0‖, T = {bench.length}")
+    norm_ax.set_xlabel(rf"$\log_{{10}}\,\|\partial h_T/\partial h_0\|_2$, T = {bench.length}")
+    horizon_ax.set_xlim(0, bench.length)
+    horizon_ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     horizon_ax.set_xlabel("99 % of the gradient within lag")
     loss_ax.set_xscale("log")
     loss_ax.axvline(bench.baseline, color="0.3", linestyle="--", linewidth=0.8, label=bench.baseline_name)
@@ -83,8 +86,8 @@ def plot_remedy_reach(
         ax.plot(bench.lags, middle, _style(i), color=_color(i), label=name)
         ax.fill_between(bench.lags, low, high, color=_color(i), alpha=0.15, linewidth=0)
     ax.axhline(0, color="0.6", linewidth=0.8)
-    ax.set_xlabel("lag T - k in steps")
-    ax.set_ylabel(f"log10 ‖∂h_T/∂h_k‖, {'after training' if after else 'at the start'}")
+    when = "after training" if after else "at the start"
+    ax.set(xlabel="lag T − k (steps)", ylabel=rf"$\log_{{10}}\,\|\partial h_T/\partial h_k\|_2$, {when}")
     ax.legend(fontsize=8)
     return ax
 

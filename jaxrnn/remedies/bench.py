@@ -129,9 +129,9 @@ def bench(
 
     Notes
     -----
-    One compilation of training for each remedy, and one of the measurement for each network that differs in
-    more than its start; both for all seeds. A remedy that diverges stays in the table, with NaN. Ctrl-C ends
-    the bench.
+    One compilation of training for each remedy, one of the measurement for each network that differs in more
+    than its start, and one of norms and growth rates for each size of state; all for all seeds. A remedy that
+    diverges stays in the table, with NaN. Ctrl-C ends the bench.
 
     Example
     -------
@@ -148,7 +148,7 @@ def bench(
         solved_below = task.baseline if optimum is None else optimum + 0.1 * (task.baseline - optimum)
     key = jax.random.key(0) if key is None else key
     key_train, key_held_out = jax.random.split(key)
-    batches = jax.vmap(task.held_out)(jax.random.split(key_held_out, _HELD_OUT))
+    batches = jax.jit(jax.vmap(task.held_out))(jax.random.split(key_held_out, _HELD_OUT))
     _, length = _checks.batch_shape("remedies.bench", jax.tree.map(lambda leaf: leaf[0], batches))
     sizes = Sizes(task.input_size, hidden_size, length)
     lags = np.unique(np.geomspace(1, length, num=min(length, 10)).round().astype(int))
@@ -159,9 +159,7 @@ def bench(
         setup = remedy.change(Setup())
         cell = setup.cell(task, sizes)
         if setup.step_key not in looks:
-            looks[setup.step_key] = jax.jit(
-                jax.vmap(measure_reach(setup, cell, task, batches, lags.tolist()))
-            )
+            looks[setup.step_key] = measure_reach(setup, cell, task, batches, lags.tolist())
         result = train(
             cell,
             setup.estimator(cell, task, sizes),

@@ -1,8 +1,9 @@
-"""How far the gradient of a network reaches, and how well it does, in one program."""
+"""How far the gradient of a network reaches, and how well it does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -40,14 +41,17 @@ class Reach(NamedTuple):
 def measure_reach(
     setup: Setup, cell: Cell, task: Task, batches: Batch, lags: Sequence[int], *, sequences: int = 2
 ) -> Callable[[Params], Reach]:
-    """``params -> Reach`` on held-out batches [N, B, T, ...].
+    """``params [S, ...] -> Reach`` of S networks on held-out batches [N, B, T, ...].
 
-    Jacobians and the gradient by lag are those of the first sequences of the first batch.
+    Jacobians and the gradient by lag are those of the first sequences of the first batch. Two compiled
+    programs: one of the network, and one that all networks with states of the same size share.
     """
     size, length = jax.tree.leaves(batches.xs)[0].shape[1:3]
     sequences = min(sequences, size)
 
-    def look(params):
+    @jax.jit
+    @jax.vmap
+    def of_network(params):
         h_0 = cell.initial_states(params, size)
 
         def evaluated(batch):
@@ -59,23 +63,30 @@ def measure_reach(
             return loss(step, task.step_loss, params, h_0, batch)[0]
 
         step, batch = evaluated(jax.tree.map(lambda leaf: leaf[0], batches))
-        few = jax.tree.map(lambda leaf: leaf[:sequences], batch)
-        h_0_few = jax.tree.map(lambda leaf: leaf[:sequences], h_0)
+        few, h_0_few = jax.tree.map(lambda leaf: leaf[:sequences], (batch, h_0))
 
-        def of_sequence(h_0, xs):
-            js = step_jacobians(step, params, unroll(step, params, h_0, xs, length=length))
-            row = norms(js, at=[length], lags=lags)
-            return row, growth_rates(after(js, row.log_norm), k=1).rates[0]
+        def jacobians(h_0, xs):
+            return step_jacobians(step, params, unroll(step, params, h_0, xs, length=length))
 
-        row, rates = jax.vmap(of_sequence)(h_0_few, few.xs)
-        profile = lag_profile(step, task.step_loss, params, h_0_few, few)
-        return Reach(
-            jnp.mean(lax.map(held_out_loss, batches)),
-            jnp.median(rates),
-            # Not the mean of two, which is -inf where one of them is.
-            jnp.sort(row.log_norm[:, 0], axis=0)[(sequences - 1) // 2],
-            jnp.mean(row.certified.astype(rates.dtype)),
-            recurrent_profile(profile),
-        )
+        profile = recurrent_profile(lag_profile(step, task.step_loss, params, h_0_few, few))
+        return jnp.mean(lax.map(held_out_loss, batches)), profile, jax.vmap(jacobians)(h_0_few, few.xs)
+
+    def look(params):
+        held_out, profile, js = of_network(params)
+        return Reach(held_out, *_of_chains(js, tuple(lags)), profile)
 
     return look
+
+
+@partial(jax.jit, static_argnames="lags")
+def _of_chains(js, lags):
+    """(growth rate [S], log norms [S, L], share certified [S]) of step Jacobians [S, sequences, T, n, n]."""
+
+    def of_chain(js):
+        row = norms(js, at=[len(js)], lags=lags)
+        return growth_rates(after(js, row.log_norm), k=1).rates[0], row.log_norm[0], row.certified
+
+    rates, log_norm, certified = jax.vmap(jax.vmap(of_chain))(js)
+    # Not the mean of two, which is -inf where one of them is.
+    log_norm = jnp.sort(log_norm, axis=1)[:, (js.shape[1] - 1) // 2]
+    return jnp.median(rates, axis=1), log_norm, jnp.mean(certified, axis=(1, 2, 3))

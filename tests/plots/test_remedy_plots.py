@@ -62,7 +62,7 @@ def test_norms_are_drawn_before_and_after_training_from_seed_to_seed(axs):
     expected = [(-0.15, -10, -8), (0.15, -1, -1), (0.85, 0, 0), (1.15, -2, -2)]
     np.testing.assert_allclose(ranges(axs[0]), [(y, a / ln10, b / ln10) for y, a, b in expected])
     np.testing.assert_allclose(dots(axs[0])[0], (-0.15, -9 / ln10))
-    assert "log10" in axs[0].get_xlabel()
+    assert r"\log_{10}" in axs[0].get_xlabel()
     assert "T = 10" in axs[0].get_xlabel()
 
 
