@@ -181,3 +181,22 @@ def central_difference(f, tree, step=1e-6):
         up, down = flat.at[i].add(step), flat.at[i].add(-step)
         entries.append((f(unravel(up)) - f(unravel(down))) / (2 * step))
     return unravel(jnp.stack(entries))
+
+
+def numpied(params):
+    """A flat dict of parameters as NumPy arrays."""
+    return {name: np.asarray(leaf) for name, leaf in params.items()}
+
+
+def shapes(params):
+    """The shapes of a flat dict of parameters."""
+    return {name: leaf.shape for name, leaf in params.items()}
+
+
+def states(step, h, xs):
+    """hs of `step(h, x)`, a NumPy function."""
+    hs = []
+    for x in np.asarray(xs):
+        h = step(np.asarray(h), x)
+        hs.append(h)
+    return np.stack(hs)

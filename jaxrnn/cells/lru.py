@@ -80,6 +80,7 @@ def lru(
     def init(key):
         dtype = default_dtype()
         keys = dict(zip(shapes, jax.random.split(key, len(shapes)), strict=True))
+        radii, phases = (_uniform(keys[name], H, dtype) for name in ("nu", "theta"))
         # For white x of variance 1 the mean of |h|² and of Re(C h)² is 1.
         scale = {"B": 1 / math.sqrt(2 * d), "C": 1 / math.sqrt(H), "D": 1 / math.sqrt(d)}
         params = {
@@ -87,13 +88,8 @@ def lru(
             for name, shape in shapes.items()
             if name[0] in scale
         }
-        # Above 0, of which the logarithms below have no finite value, and below 1, as has |λ| = 1.
-        u_radius, u_phase = (
-            jax.random.uniform(keys[name], (H,), dtype, minval=jnp.finfo(dtype).eps)
-            for name in ("nu", "theta")
-        )
-        params["nu"] = jnp.log(-jnp.log(r_min**2 + u_radius * (r_max**2 - r_min**2)) / 2)
-        params["theta"] = jnp.log(max_phase * u_phase)
+        params["nu"] = jnp.log(-jnp.log(r_min**2 + radii * (r_max**2 - r_min**2)) / 2)
+        params["theta"] = jnp.log(max_phase * phases)
         return params | ({"h_0": jnp.zeros((H, 2), dtype)} if learned_h_0 else {})
 
     def init_state(params):
@@ -116,3 +112,8 @@ def lru(
         return jnp.stack([h_re, h_im], axis=1), y_t
 
     return Cell(init, init_state, step)
+
+
+def _uniform(key, size, dtype):
+    """Above 0 and below 1, where the logarithms of radius and phase are finite."""
+    return jax.random.uniform(key, (size,), dtype, minval=jnp.finfo(dtype).eps)

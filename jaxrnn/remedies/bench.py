@@ -142,12 +142,8 @@ def bench(
     """
     _checks.at_least("remedies.bench", "hidden_size", hidden_size, 1)
     chosen = [remedy(r) if isinstance(r, str) else r for r in (REMEDIES if remedies is None else remedies)]
-    chosen = [REMEDIES["none"], *(r for r in chosen if r.name != "none")]
-    optimum = task.optimum
-    if solved_below is None:
-        solved_below = task.baseline if optimum is None else optimum + 0.1 * (task.baseline - optimum)
-    key = jax.random.key(0) if key is None else key
-    key_train, key_held_out = jax.random.split(key)
+    solved_below = _solved_below(task) if solved_below is None else solved_below
+    key_train, key_held_out = jax.random.split(jax.random.key(0) if key is None else key)
     batches = jax.jit(jax.vmap(task.held_out))(jax.random.split(key_held_out, _HELD_OUT))
     _, length = _checks.batch_shape("remedies.bench", jax.tree.map(lambda leaf: leaf[0], batches))
     sizes = Sizes(task.input_size, hidden_size, length)
@@ -158,8 +154,8 @@ def bench(
     def outcome(remedy):
         setup = remedy.change(Setup())
         cell = setup.cell(task, sizes)
-        if setup.step_key not in looks:
-            looks[setup.step_key] = measure_reach(setup, cell, task, batches, lags.tolist())
+        # Compiled when it is first called.
+        look = looks.setdefault(setup.step_key, measure_reach(setup, cell, task, batches, lags.tolist()))
         result = train(
             cell,
             setup.estimator(cell, task, sizes),
@@ -174,7 +170,7 @@ def bench(
         )
         if result.interrupted:
             raise KeyboardInterrupt
-        history, look = result.history, looks[setup.step_key]
+        history = result.history
         ends = (jax.tree.map(lambda leaf, i=i: leaf[:, i], history.monitored) for i in (0, -1))
         before, after = (jax.tree.map(np.asarray, look(params)) for params in ends)
         return Outcome(
@@ -191,5 +187,11 @@ def bench(
 
     return Bench(
         task.name, task.loss_unit, task.baseline, task.baseline_name, solved_below, length, hidden_size, lags,
-        tuple(map(outcome, chosen)),
+        tuple(map(outcome, [REMEDIES["none"], *(r for r in chosen if r.name != "none")])),
     )  # fmt: skip
+
+
+def _solved_below(task):
+    if task.optimum is None:
+        return task.baseline
+    return task.optimum + 0.1 * (task.baseline - task.optimum)

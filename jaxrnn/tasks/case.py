@@ -9,8 +9,8 @@ import numpy as np
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.tasks._batches import sizes
 from jaxrnn.tasks._items import frequency_loss
+from jaxrnn.tasks._topics import python_topics
 from jaxrnn.tasks.task import Source, Task
-from jaxrnn.tasks.text import _python_topics
 from jaxrnn.tasks.windows import random_windows, split
 from jaxrnn.types import Batch
 
@@ -56,7 +56,7 @@ def case_restoration(characters: str | None = None, *, length: int = 64, batch_s
     length, batch_size = sizes("tasks.case_restoration", length, 1, batch_size)
     name = "characters"
     if characters is None:
-        name, _, characters = _python_topics()
+        name, characters = python_topics()
     characters = " ".join(characters.split())
     # "İ" is two characters in lower case; it stays as it is, so that every step is one character.
     lower = [c.lower() if len(c.lower()) == 1 else c for c in characters]

@@ -14,8 +14,8 @@ from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.tasks._batches import sizes
 from jaxrnn.tasks._extra import extra
 from jaxrnn.tasks._items import frequency_loss, padded, split_items
+from jaxrnn.tasks._topics import python_topics
 from jaxrnn.tasks.task import Source, Task
-from jaxrnn.tasks.text import _python_topics
 from jaxrnn.types import Batch
 from jaxrnn.weights import weights_from_lengths
 
@@ -74,7 +74,7 @@ def hyphenation(
         import pyphen
     _checks.choice("tasks.hyphenation", "language", language, pyphen.LANGUAGES)
     name = "words of pydoc_data.topics of CPython" if words is None else "words"
-    kept = _distinct(_PROSE.findall(_python_topics()[2]) if words is None else words, length)
+    kept = _distinct(_PROSE.findall(python_topics()[1]) if words is None else words, length)
     divide = pyphen.Pyphen(lang=language).positions
     symbols = sorted(set("".join(kept)))
     tokens, ends = padded(kept, symbols, length), np.array([len(word) for word in kept], np.int32)

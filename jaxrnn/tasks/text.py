@@ -10,6 +10,8 @@ import numpy as np
 
 from jaxrnn import _checks
 from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.tasks._items import frequency_loss
+from jaxrnn.tasks._topics import python_topics
 from jaxrnn.tasks.task import Source, Task
 from jaxrnn.tasks.windows import random_windows, split
 from jaxrnn.types import Batch
@@ -56,7 +58,11 @@ def text(
     length = _checks.at_least("tasks.text", "length", length, 1)
     batch_size = _checks.at_least("tasks.text", "batch_size", batch_size, 1)
     _checks.choice("tasks.text", "alphabet", alphabet, ("all", "letters"))
-    name, content, characters = _python_topics() if path is None else _read(Path(path))
+    if path is None:
+        name, characters = python_topics()
+        content = characters.encode()
+    else:
+        name, content, characters = _read(Path(path))
     if alphabet == "letters":
         characters = " ".join("".join(c if c in _LETTERS else " " for c in characters.lower()).split())
     if not characters:
@@ -72,7 +78,7 @@ def text(
         sample=_batches(train, batch_size, length, len(symbols)),
         held_out=_batches(held_out, batch_size, length, len(symbols)),
         step_loss=softmax_cross_entropy,
-        baseline=_unigram_cross_entropy(train, held_out, len(symbols)),
+        baseline=frequency_loss(train, held_out, len(symbols)),
         baseline_name="character frequencies",
         loss_unit="nats per character",
         source=Source.of(name, content, len(characters), f"characters, {len(symbols)} symbols"),
@@ -87,18 +93,6 @@ def _batches(tokens, batch_size, length, n_symbols):
         return Batch(jax.nn.one_hot(inputs, n_symbols), targets)
 
     return sample
-
-
-def _unigram_cross_entropy(train, held_out, n_symbols):
-    counts = np.bincount(train, minlength=n_symbols) + 1.0
-    return float(-np.mean(np.log(counts / counts.sum())[held_out]))
-
-
-def _python_topics():
-    from pydoc_data.topics import topics
-
-    characters = "\n".join(topics[name] for name in sorted(topics))
-    return "pydoc_data.topics of CPython", characters.encode(), characters
 
 
 def _read(path):

@@ -5,29 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import assert_close, make_params, make_sequence, run, run_jacobians
-from oracles import ACTIVATIONS, sigmoid
+from oracles import ACTIVATIONS, numpied, shapes, sigmoid, states
 
 from jaxrnn import cells
 from jaxrnn.cells import initializers
 
 every_activation = pytest.mark.parametrize("activation", cells.activations.NAMES)
-
-
-def numpied(params):
-    return {name: np.asarray(leaf) for name, leaf in params.items()}
-
-
-def shapes(params):
-    return {name: leaf.shape for name, leaf in params.items()}
-
-
-def states(step, h, xs):
-    """hs of `step(h, x)`, a NumPy function."""
-    hs = []
-    for x in np.asarray(xs):
-        h = step(np.asarray(h), x)
-        hs.append(h)
-    return np.stack(hs)
 
 
 @every_activation

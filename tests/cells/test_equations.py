@@ -5,14 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import assert_close, make_params, make_sequence, run, run_jacobians
-from oracles import elman_loop, gru_loop, lstm_loop, sigmoid
+from oracles import elman_loop, gru_loop, lstm_loop, shapes, sigmoid
 
 from jaxrnn import cells
 from jaxrnn.cells import LSTMState, activations, initializers
-
-
-def shapes(params):
-    return {name: leaf.shape for name, leaf in params.items()}
 
 
 @pytest.mark.parametrize("activation", activations.NAMES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import assert_close, make_params, make_sequence, run, run_jacobians
 from jax.extend import core
-from oracles import sigmoid
+from oracles import shapes, sigmoid
 
 from jaxrnn import cells, unroll
 from jaxrnn.cells import LSTMState, initializers
@@ -82,10 +82,6 @@ def sequence(cell):
     if "p" in params:
         params["p"] = 10 * params["p"]
     return params, h_0, xs
-
-
-def shapes(params):
-    return {name: leaf.shape for name, leaf in params.items()}
 
 
 def test_mgu_follows_its_equation_with_gates_f_n():

@@ -7,20 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import assert_close, make_params, make_sequence, run, run_jacobians
-from oracles import sigmoid
+from oracles import numpied, shapes, sigmoid
 
 from jaxrnn import cells
 from jaxrnn.cells import initializers
 
 PARTS = ("B_re", "B_im", "C_re", "C_im", "D")
-
-
-def numpied(params):
-    return {name: np.asarray(leaf) for name, leaf in params.items()}
-
-
-def shapes(params):
-    return {name: leaf.shape for name, leaf in params.items()}
 
 
 def eigenvalues(params):

@@ -7,29 +7,12 @@ import optax
 import pytest
 from cases import EPS_12, assert_close, make_params, make_sequence, run, run_jacobians
 from jax.extend import core
-from oracles import ACTIVATIONS
+from oracles import ACTIVATIONS, numpied, shapes, states
 
 from jaxrnn import cells, mixed_precision, unroll
 from jaxrnn.cells import orthogonal_matrix
 
 both = pytest.mark.parametrize("parametrization", ["exponential", "cayley"])
-
-
-def numpied(params):
-    return {name: np.asarray(leaf) for name, leaf in params.items()}
-
-
-def shapes(params):
-    return {name: leaf.shape for name, leaf in params.items()}
-
-
-def states(step, h, xs):
-    """hs of `step(h, x)`, a NumPy function."""
-    hs = []
-    for x in np.asarray(xs):
-        h = step(np.asarray(h), x)
-        hs.append(h)
-    return np.stack(hs)
 
 
 def by_eigenvalues(A, parametrization):
