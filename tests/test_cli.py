@@ -179,7 +179,15 @@ BAD = {
     "a seed beyond 32 bits": ("report --seed 99999999999999999999", "is larger than 4294967295"),
     "an unknown task": ("report --task tea", "invalid choice: 'tea'"),
     "text and CSV": ("report --text in/ok.txt --csv in/ok.csv", "not allowed with argument"),
-    "a column without CSV": ("report --text in/ok.txt --column price", "--column needs --csv FILE"),
+    "a column without CSV": (
+        "report --text in/ok.txt --column price",
+        "--column needs --csv FILE or --task series",
+    ),
+    "inputs without CSV": ("report --inputs a b", "--inputs needs --csv FILE or --task series"),
+    "an input that is missing": (
+        "report --task series --column high --inputs close cost",
+        "goog.npz of matplotlib has no column 'cost'; its columns are open, high, low, close, volume",
+    ),
     "a missing text": ("report --text in/none.txt", "in/none.txt: No such file or directory"),
     "a missing CSV": ("report --csv in/none.csv --column a", "in/none.csv: No such file or directory"),
     "a folder as text": ("report --text in", "in: Is a directory"),
@@ -341,7 +349,7 @@ def test_every_option_reaches_the_study(files, capsys, asked):
     assert main([*line.split(), *text, "--alphabet", "all"]) == 130
     assert asked[-1]["xs"] == (3, 6, 4)
     assert main([*line.split(), "--task", "series", "--x64"]) == 130
-    assert asked[-1]["xs"] == (3, 6, 1)
+    assert asked[-1]["xs"] == (3, 6, 4)
     capsys.readouterr()
 
 
@@ -357,9 +365,10 @@ def test_every_task_of_the_command_line_has_its_own_length(asked, capsys):
         "hyphenation": (26, 16),
         "surnames": (tasks.surnames().input_size, 16),
     }.items():
-        assert main(["compare", "--cell", "elman", "--length", "24", "--batch", "2", "--task", task]) == 130
         assert main(["compare", "--cell", "elman", "--task", task]) == 130
-        assert [call["xs"] for call in asked[-2:]] == [(2, 24, size), (16, length, size)]
+        assert asked[-1]["xs"] == (16, length, size)
+    assert main(["compare", "--cell", "elman", "--length", "24", "--batch", "2", "--task", "adding"]) == 130
+    assert asked[-1]["xs"] == (2, 24, 2)
     capsys.readouterr()
 
 

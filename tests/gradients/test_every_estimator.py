@@ -1,11 +1,25 @@
 """What every estimator must do, whichever it is. A new one joins `cases.ESTIMATORS` and inherits these."""
 
+from functools import cache
+
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CELLS, DETERMINISTIC, EPS_12, ESTIMATORS, FEW, assert_close, cast, estimate, make_batch, run
+from cases import (
+    CELLS,
+    DETERMINISTIC,
+    EPS_12,
+    ESTIMATORS,
+    FEW,
+    LEARNED,
+    assert_close,
+    cast,
+    estimate,
+    make_batch,
+    run,
+)
 from oracles import brute_force_h_0_terms, brute_force_terms, loop_gradient, row
 
 from jaxrnn import Batch
@@ -32,17 +46,40 @@ def lags_below(K, terms):
     return jax.tree.map(lambda leaf: jnp.einsum("tk,tk...->...", keep, leaf), terms)
 
 
+def arguments(name, start):
+    """(params, h_0, batch) of a cell, from a random state or from its own start."""
+    cell, d = CELLS[name]
+    params, h_0, batch = make_batch(cell, d, B, T)
+    return params, cell.initial_states(params, B) if start else h_0, batch
+
+
+@cache
+def by_loops(name, cut=None, start=False):
+    """(loss, gradient) by Python loops, once for all estimators."""
+    cell, _ = CELLS[name]
+    init_state = cell.init_state if start else None
+    return loop_gradient(cell.step, squared_error, *arguments(name, start), cut=cut, init_state=init_state)
+
+
+@cache
+def by_brute_force(name, start=False):
+    """(terms, terms of h_0), once for all estimators."""
+    args = (CELLS[name][0].step, squared_error, *arguments(name, start))
+    return brute_force_terms(*args), brute_force_h_0_terms(*args) if start else None
+
+
+def cut_of(kind):
+    """After how many steps its gradient stops, if it does."""
+    return K if "chunked" in kind and (K := window(kind)) < T else None
+
+
 @pytest.mark.parametrize("name", FEW)
 @every_deterministic
 def test_estimate_equals_a_python_loop_or_the_brute_force_sum_of_its_terms(kind, name):
-    cell, d = CELLS[name]
-    params, h_0, batch = make_batch(cell, d, B, T)
-    got, _ = estimate(ESTIMATORS[kind], cell, params, h_0, batch)
-    args = (cell.step, squared_error, params, h_0, batch)
-    cut = window(kind) if "chunked" in kind else None
-    loss, reference = loop_gradient(*args, cut=cut)
+    got, _ = estimate(ESTIMATORS[kind], CELLS[name][0], *arguments(name, False))
+    loss, reference = by_loops(name, cut_of(kind))
     if "sliding" in kind:
-        reference = lags_below(window(kind), brute_force_terms(*args))
+        reference = lags_below(window(kind), by_brute_force(name)[0])
     assert_close(got.loss, loss)
     assert_close(got.grads, reference, EPS_12)
 
@@ -50,33 +87,28 @@ def test_estimate_equals_a_python_loop_or_the_brute_force_sum_of_its_terms(kind,
 @pytest.mark.parametrize("name", ["elman_learned_h_0", "learned_stack"])
 @every_deterministic
 def test_learned_h_0_gets_its_gradient_through_init_state(kind, name):
-    cell, d = CELLS[name]
-    params, _, batch = make_batch(cell, d, B, T)
-    h_0 = cell.initial_states(params, B)
+    cell, _ = CELLS[name]
+    params, h_0, batch = arguments(name, True)
     got, _ = estimate(ESTIMATORS[kind], cell, params, h_0, batch, start=True)
-    args = (cell.step, squared_error, params, h_0, batch)
     if "sliding" in kind:
+        terms, h_0_terms = by_brute_force(name, True)
         # Lag t - 0 reaches h_0 where t < window.
-        kept = jax.tree.map(
-            lambda leaf: jnp.sum(leaf[:, : window(kind) - 1], axis=(0, 1)), brute_force_h_0_terms(*args)
-        )
+        kept = jax.tree.map(lambda leaf: jnp.sum(leaf[:, : window(kind) - 1], axis=(0, 1)), h_0_terms)
         _, pull = jax.vjp(cell.init_state, params)
-        reference = add(lags_below(window(kind), brute_force_terms(*args)), pull(kept)[0])
+        reference = add(lags_below(window(kind), terms), pull(kept)[0])
     else:
-        cut = window(kind) if "chunked" in kind else None
-        _, reference = loop_gradient(*args, cut=cut, init_state=cell.init_state)
+        _, reference = by_loops(name, cut_of(kind), True)
     assert_close(got.grads, reference, EPS_12)
 
 
-@pytest.mark.parametrize("name", CELLS)
-@pytest.mark.parametrize("kind", ["chunked_50", "sliding_50"])
-def test_a_window_as_long_as_the_sequence_gives_the_full_gradient(kind, name):
-    cell, d = CELLS[name]
-    params, h_0, batch = make_batch(cell, d, B, T)
-    for options in ({}, {"start": True}):
-        exact, h_T = estimate(ESTIMATORS["full"], cell, params, h_0, batch, **options)
-        got, carry = estimate(ESTIMATORS[kind], cell, params, h_0, batch, **options)
-        assert_close((got, carry), (exact, h_T), EPS_12)
+@pytest.mark.parametrize(
+    ("name", "start"), [*((name, False) for name in CELLS), *((name, True) for name in LEARNED)]
+)
+def test_a_window_as_long_as_the_sequence_gives_the_full_gradient(name, start):
+    cell, args = CELLS[name][0], arguments(name, start)
+    exact = estimate(ESTIMATORS["full"], cell, *args, start=start)
+    for kind in ("chunked_50", "sliding_50"):
+        assert_close(estimate(ESTIMATORS[kind], cell, *args, start=start), exact, EPS_12)
 
 
 def in_window(K, every, steps):
@@ -90,21 +122,18 @@ def in_window(K, every, steps):
 @pytest.mark.parametrize("start", [False, True])
 @pytest.mark.parametrize(("K", "every"), [(3, 2), (4, 1), (4, 3), (50, 2), (3, 3)])
 def test_a_chunk_runs_back_over_its_window_beyond_its_own_losses(K, every, start):
-    cell, d = CELLS["learned_stack"]
-    params, h_0, batch = make_batch(cell, d, B, T)
-    h_0 = cell.initial_states(params, B) if start else h_0
+    cell, _ = CELLS["learned_stack"]
+    params, h_0, batch = arguments("learned_stack", start)
     got, carry = estimate(
         ESTIMATORS["chunked_3"], cell, params, h_0, batch, start=start, window=K, every=every
     )
-    args = (cell.step, squared_error, params, h_0, batch)
-    keep = in_window(K, every, T)
-    reference = jax.tree.map(
-        lambda leaf: jnp.einsum("tk,tk...->...", jnp.asarray(keep, float), leaf), brute_force_terms(*args)
-    )
+    terms, h_0_terms = by_brute_force("learned_stack", start)
+    keep = jnp.asarray(in_window(K, every, T), float)
+    reference = jax.tree.map(lambda leaf: jnp.einsum("tk,tk...->...", keep, leaf), terms)
     if start:
         # The state at the left border of the window is h_0 itself.
         reaches = (np.arange(T) // every + 1) * every <= K
-        kept = jax.tree.map(lambda leaf: jnp.sum(leaf[:, reaches], axis=(0, 1)), brute_force_h_0_terms(*args))
+        kept = jax.tree.map(lambda leaf: jnp.sum(leaf[:, reaches], axis=(0, 1)), h_0_terms)
         reference = add(reference, jax.vjp(cell.init_state, params)[1](kept)[0])
     else:
         assert_close(carry, estimate(ESTIMATORS["full"], cell, params, h_0, batch)[1])
@@ -190,7 +219,7 @@ def test_a_stream_without_h_0_is_refused(kind):
 
 @every_estimator
 def test_jit_changes_nothing_and_traces_once(kind):
-    cell, d = CELLS["lstm_dense"]
+    cell, d = CELLS["elman_tanh"]
     params, h_0, batch = make_batch(cell, d, B, T)
     estimator = ESTIMATORS[kind](cell.step, squared_error)
     args = (params, estimator.init(params, h_0), batch)
