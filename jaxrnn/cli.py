@@ -75,8 +75,9 @@ def _prepare_report(options, command):
     for name in options.cell:
         if name not in report.CELLS:
             raise ValueError(f"--cell {name!r} is unknown; expected some of {','.join(report.CELLS)}.")
-    if options.column is not None and options.csv is None:
-        raise ValueError("--column needs --csv FILE.")
+    if (options.column or options.inputs) and options.csv is None and options.task != "series":
+        option = "--column" if options.column else "--inputs"
+        raise ValueError(f"{option} needs --csv FILE or --task series.")
     if options.command != "spectra" and options.steps == 0:
         raise ValueError("--steps 0 trains nothing to compare; only `jaxrnn spectra` takes it.")
     settings = report.Settings(
@@ -107,7 +108,7 @@ def _task(options):
     name = "series" if options.csv is not None else options.task
     files = {
         "text": partial(tasks.text, options.text, alphabet=options.alphabet),
-        "series": partial(tasks.series, options.csv, column=options.column),
+        "series": partial(tasks.series, options.csv, column=options.column, inputs=options.inputs),
     }
     constructor = files.get(name) or getattr(tasks, name)
     return constructor(length=options.length or _LENGTHS[name], batch_size=options.batch)
@@ -152,7 +153,10 @@ def _add_options(parser, compares):
         default="text",
         help="built-in data: Python's reference, prices, words, names, or a synthetic task",
     )
-    parser.add_argument("--column", metavar="NAME", help="the column of --csv")
+    parser.add_argument("--column", metavar="NAME", help="the column to forecast, of --csv or --task series")
+    parser.add_argument(
+        "--inputs", metavar="NAME", nargs="+", help="the columns that the network reads (default: the same)"
+    )
     parser.add_argument(
         "--alphabet", choices=("letters", "all"), default="letters", help="27 symbols, or all"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import compress
+
 import jax
 import jax.numpy as jnp
 
@@ -73,7 +75,7 @@ def dropout(cell: Cell, rate: float) -> Cell:
 
     Parameters
     ----------
-    cell : any cell with floating inputs.
+    cell : any cell; of its inputs, tokens, flags and keys stay as they are.
     rate : from 0 (the cell itself) to below 1.
 
     Returns
@@ -106,8 +108,12 @@ def dropout(cell: Cell, rate: float) -> Cell:
         x_t, key_t = _checks.input_pair("dropout", x_t, "key_t")
         if key_t is not None:
             leaves, tree = jax.tree.flatten(x_t)
-            dropped = _masks(key_t, rate, leaves)
-            leaves = [(1 - mask) * x / (1 - rate) for mask, x in zip(dropped, leaves, strict=True)]
+            real = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
+            dropped = iter(_masks(key_t, rate, list(compress(leaves, real))))
+            leaves = [
+                (1 - next(dropped)) * x / (1 - rate) if drops else x
+                for x, drops in zip(leaves, real, strict=True)
+            ]
             x_t = jax.tree.unflatten(tree, leaves)
         return cell.step(params, h_tm1, x_t)
 

@@ -110,7 +110,7 @@ def compare(
     >>> from jaxrnn import cells, losses, tasks
     >>> from jaxrnn.training import clipped_adam
     >>> task = tasks.series(length=8, batch_size=4)
-    >>> cell = cells.stack(cells.elman(1, 4), cells.dense(4, 1))
+    >>> cell = cells.stack(cells.elman(4, 4), cells.dense(4, 1))
     >>> result = compare(cell, losses.squared_error, task.sample, clipped_adam(), windows=(2,),
     ...                  steps=4, key=jax.random.key(0), seeds=1, progress=False)
     >>> result.labels

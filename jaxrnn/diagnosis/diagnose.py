@@ -127,7 +127,7 @@ def diagnose(
     -------
     >>> from jaxrnn import cells, losses, tasks
     >>> task = tasks.series(length=12, batch_size=2)
-    >>> cell = cells.stack(cells.elman(1, 4, activation="sigmoid"), cells.dense(4, 1))
+    >>> cell = cells.stack(cells.elman(4, 4, activation="sigmoid"), cells.dense(4, 1))
     >>> params = cell.init(jax.random.key(0))
     >>> h_0 = cell.initial_states(params, 2)
     >>> batch = task.sample(jax.random.key(1))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import jax
 import optax
 
 from jaxrnn import _checks, cells
@@ -71,11 +70,6 @@ def _wrapped(wrap) -> Callable[[Setup], Setup]:
     return lambda setup: setup._replace(layer_wrappers=(*setup.layer_wrappers, wrap))
 
 
-def _without_keys(step, params, h_0, xs):
-    del params, h_0
-    return (lambda params, h_tm1, x_t: step(params, h_tm1, (x_t, None))), xs
-
-
 def _spectral_norm(cell, _, sizes):
     return spectral_norm_penalty(cell, lag=min(_LAG, sizes.length))
 
@@ -85,30 +79,11 @@ def _flossing(cell, _, sizes):
 
 
 def _noisy(wrap) -> Callable[[Setup], Setup]:
-    def change(setup):
-        if setup.network_wrappers:
-            raise ValueError("remedies: a network takes one kind of noise; got zoneout and dropout together.")
-        return setup._replace(network_wrappers=(wrap,), with_keys=True, evaluated=_without_keys)
-
-    return change
+    return lambda setup: setup._replace(noise=(*setup.noise, wrap))
 
 
 def _chrono(sizes, **options):
     return cells.lstm(sizes.input_size, sizes.hidden_size, chrono=max(sizes.length, 2), **options)
-
-
-def _with_moments(step, params, h_0, xs):
-    """Batch normalisation by the statistics of these very sequences."""
-    size = jax.tree.leaves(xs)[0].shape[0]
-    moments = cells.batch_statistics(step, params, h_0, xs)
-    return cells.with_statistics(step), (xs, jax.tree.map(lambda leaf: leaf[None].repeat(size, 0), moments))
-
-
-_BATCH_NORM = cells.batch_norm()
-
-
-def _batch_norm(setup):
-    return _options(normalization=_BATCH_NORM)(setup)._replace(evaluated=_with_moments)
 
 
 def _l2(rate):
@@ -150,7 +125,7 @@ REMEDIES: dict[str, Remedy] = dict(
         _remedy("min_gru", _layer(layer_of(cells.min_gru)), "Feng et al. 2024"),
         # E20: normalisation and noise
         _remedy("layer_norm", _options(normalization=cells.layer_norm()), "E20; Ba et al. 2016"),
-        _remedy("batch_norm", _batch_norm, "E20; Cooijmans et al. 2017"),
+        _remedy("batch_norm", _options(normalization=cells.batch_norm()), "E20; Cooijmans et al. 2017"),
         _remedy("zoneout", _noisy(partial(cells.zoneout, rate=0.1)), "Krueger et al. 2017"),
         _remedy("dropout", _noisy(partial(cells.dropout, rate=0.1)), "Zaremba et al. 2014"),
         # E21

@@ -45,7 +45,7 @@ def dates(
     -------
     Task
         Batches with xs = (characters [B, T, V], in_decoder [B, T]), as `cells.encoder_decoder` reads them:
-        one-hot, zeros for padding, and 0 or 1. The symbols are 0123456789-, the start, and whatever else
+        one-hot, zeros for padding, and booleans. The symbols are 0123456789-, the start, and whatever else
         the texts hold, in the order of Unicode. Targets [B, T] are places within 0123456789-, and 0 where
         they do not weigh. ``input_size`` is V, ``output_size`` 11. Its baseline is the cross-entropy of the
         frequencies of the characters at each of the ten places.
@@ -89,11 +89,11 @@ def dates(
             day = jax.random.randint(key_day, (batch_size,), 0, len(rows))
             answer = answers[day]
             tokens = jnp.concatenate([texts[locale, day], start, answer[:, :-1]], axis=1)
-            decoding = jnp.tile(jnp.asarray(in_decoder, float), (batch_size, 1))
+            decoding = jnp.tile(jnp.asarray(in_decoder), (batch_size, 1))
             return Batch(
                 (jax.nn.one_hot(tokens, len(symbols)), decoding),
                 jnp.pad(answer, ((0, 0), (n_read, 0))),
-                decoding / _LENGTH,
+                jnp.asarray(decoding, float) / _LENGTH,
             )
 
         return sample
@@ -116,6 +116,7 @@ def dates(
             "dates",
         ),
         reference="Sutskever, Vinyals & Le 2014",
+        encoder_decoder=True,
     )
 
 

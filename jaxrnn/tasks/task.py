@@ -47,5 +47,7 @@ class Task(NamedTuple):
     optimum: float | None = None
     """The lowest loss that any predictor can reach; None where nobody knows it."""
     reference: str = ""
+    encoder_decoder: bool = False
+    """Whether inputs are the pairs that `cells.encoder_decoder` reads."""
     cell: Cell | None = None
     """The network itself, where the task is about a certain one."""

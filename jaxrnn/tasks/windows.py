@@ -28,9 +28,9 @@ def split(sequence, name: str, length: int):
 
 
 def random_windows(
-    sequence: Shaped[Array, " N"], batch_size: int, length: int
-) -> Callable[[Key], tuple[Shaped[Array, "B T"], Shaped[Array, "B T"]]]:
-    """``key -> (inputs, the same one step later)``, each [B, T], at uniformly random places."""
+    sequence: Shaped[Array, "N ..."], batch_size: int, length: int
+) -> Callable[[Key], tuple[Shaped[Array, "B T ..."], Shaped[Array, "B T ..."]]]:
+    """``key -> (inputs, the same one step later)``, each [B, T, ...], at uniformly random places."""
 
     def sample(key):
         starts = jax.random.randint(key, (batch_size, 1), 0, len(sequence) - length)

@@ -124,7 +124,7 @@ def train(
     -------
     >>> from jaxrnn import cells, gradients, losses, tasks
     >>> task = tasks.series(length=8, batch_size=4)
-    >>> cell = cells.stack(cells.elman(1, 4), cells.dense(4, 1))
+    >>> cell = cells.stack(cells.elman(4, 4), cells.dense(4, 1))
     >>> estimator = gradients.full(cell.step, losses.squared_error)
     >>> key = jax.random.key(0)
     >>> result = train(cell, estimator, optax.adam(1e-2), task.sample, steps=4, key=key, progress=False)

@@ -58,7 +58,7 @@ def norm_monitor(
     Example
     -------
     >>> from jaxrnn import cells, tasks
-    >>> cell = cells.stack(cells.elman(1, 4), cells.dense(4, 1))
+    >>> cell = cells.stack(cells.elman(4, 4), cells.dense(4, 1))
     >>> look = norm_monitor(cell, tasks.series(length=12).sample(jax.random.key(0)), lags=[1, 4, 8])
     >>> look(cell.init(jax.random.key(1))).by_lag.median.shape
     (3,)

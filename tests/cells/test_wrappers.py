@@ -13,6 +13,7 @@ from jaxrnn.cells import LSTMState
 from jaxrnn.jacobians import product
 from jaxrnn.losses import squared_error
 from jaxrnn.training import train
+from jaxrnn.types import Cell
 
 
 def past(hs, h_0, t, s):
@@ -101,6 +102,14 @@ def test_dropout_keeps_the_mean_of_the_inputs():
     dropped = np.asarray(y == 0)
     assert abs(dropped.mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 400)
     assert_close(y, jnp.where(dropped, 0, x / 0.75))
+
+
+def test_dropout_leaves_tokens_and_flags_as_they_are():
+    seen = Cell(lambda _: (), lambda _: (), lambda _, h_tm1, x_t: (h_tm1, x_t))
+    x = {"flag": jnp.array(True), "token": jnp.arange(50), "x": jnp.ones(200)}
+    _, y = cells.dropout(seen, 0.5).step((), (), (x, jax.random.key(0)))
+    assert bool(y["flag"]) and jnp.array_equal(y["token"], x["token"])
+    assert set(np.unique(y["x"]).tolist()) == {0.0, 2.0}
 
 
 @pytest.mark.parametrize("wrap", [cells.zoneout, cells.dropout])

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import assert_close
+from cases import assert_close, run_jacobians
+from oracles import row
 
 from jaxrnn import diagnose, gradients, load, save, tasks, unroll
-from jaxrnn.jacobians import growth_rates, product, step_jacobians
+from jaxrnn.jacobians import growth_rates, product
 from jaxrnn.remedies import MAX_NORM, Remedy, Setup, Sizes, bench, remedy
 from jaxrnn.training import train
 
@@ -28,6 +29,11 @@ def start_of(name, seed):
     cell = remedy(name).change(Setup()).cell(TASK, Sizes(2, 4, 8))
     key_train, _ = jax.random.split(jax.random.key(0))
     return cell, cell.init(jax.random.fold_in(jax.random.split(key_train, 2)[seed], 0))
+
+
+@jax.jit
+def leading_rate(js):
+    return growth_rates(js, k=1).rates[0]
 
 
 def held_out(i=0):
@@ -51,22 +57,20 @@ def test_reach_at_the_start_is_that_of_the_definitions(found, name):
         h_0 = cell.init_state(params)
         norms, rates = [], []
         for xs in batch.xs[:2]:
-            traj = unroll(cell.step, params, h_0, xs)
-            rates.append(growth_rates(step_jacobians(cell.step, params, traj), k=1).rates[0])
-            norms.append(
-                [
-                    np.log(np.linalg.norm(product(cell.step, params, traj, 8, 8 - lag), 2))
-                    for lag in found.lags.tolist()
-                ]
-            )
+            _, js = run_jacobians(cell, params, h_0, xs)
+            rates.append(leading_rate(js))
+            chains = [np.linalg.multi_dot([np.eye(4), *js[: -lag - 1 : -1]]) for lag in found.lags.tolist()]
+            norms.append([np.log(np.linalg.norm(chain, 2)) for chain in chains])
         before = found[name].before
         assert_close(before.log_norm[seed], np.min(norms, axis=0), 1000)
-        diagnosis = diagnose(
-            cell.step, TASK.step_loss, params, cell.initial_states(params, 2),
-            jax.tree.map(lambda leaf: leaf[:2], batch), sequences=2,
-        )  # fmt: skip
-        assert found[name].horizons[seed][0] == diagnosis.horizon
         assert_close(before.growth_rate[seed], np.median(rates), 1000)
+
+
+def test_horizons_are_those_of_a_diagnosis(found):
+    cell, params = start_of("irnn + clip_norm", 1)
+    few = row(held_out(), slice(2))
+    diagnosis = diagnose(cell.step, TASK.step_loss, params, cell.initial_states(params, 2), few, sequences=2)
+    assert found["irnn + clip_norm"].horizons[1][0] == diagnosis.horizon
 
 
 def test_the_loss_is_the_mean_over_sixteen_held_out_batches(found):
@@ -149,11 +153,27 @@ def test_a_loss_among_those_of_the_control_is_within_the_spread(found):
 
 
 def test_a_remedy_that_explodes_stays_in_the_table():
-    hot = Remedy("hot", lambda setup: setup._replace(schedule=lambda rate, _: 1e30 * rate), "")
+    hot = Remedy("hot", lambda setup: setup._replace(schedule=lambda rate, _: np.inf * rate), "")
     with jax.numpy_dtype_promotion("standard"):
-        found = bench(TASK, [hot], **OPTIONS | {"hidden_size": 2})
-    assert "2 of 2 seeds diverged" in found.verdict("hot") or not np.isnan(found["hot"].after.loss).any()
-    assert "| hot |" in found.table()
+        found = bench(TASK, [hot], **OPTIONS)
+    assert found.verdict("hot") == "hot: 2 of 2 seeds diverged; their loss is not finite."
+    assert not found["hot"].solved.any()
+    assert "| hot | nan | 0 of 2 |" in found.table()
+
+
+def test_a_task_with_an_encoder_is_measured_across_the_border():
+    task = tasks.dates(years=(1999, 2000), batch_size=2)
+    with jax.numpy_dtype_promotion("standard"):
+        found = bench(task, ["dropout"], **{**OPTIONS, "steps": 1, "seeds": 1})
+    batch = task.held_out(jax.random.split(jax.random.split(jax.random.key(0))[1], 16)[0])
+    cell = Setup().cell(task, Sizes(task.input_size, 4, found.length))
+    params = cell.init(jax.random.fold_in(jax.random.split(jax.random.split(jax.random.key(0))[0], 1)[0], 0))
+    h_0 = cell.init_state(params)
+    trajectories = [unroll(cell.step, params, h_0, row(batch.xs, b)) for b in range(2)]
+    ends = [product(cell.step, params, trajectory, found.length, 0) for trajectory in trajectories]
+    expected = np.log(min(np.linalg.norm(end, 2) for end in ends))
+    assert_close(found["none"].before.log_norm[0, -1], expected, 1000)
+    assert np.isfinite(found["dropout"].after.loss).all()
 
 
 def test_a_bench_can_be_saved_and_loaded(found, tmp_path):

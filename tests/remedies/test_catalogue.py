@@ -10,7 +10,7 @@ from cases import assert_close
 from jaxrnn import cells, tasks, unroll
 from jaxrnn.jacobians import step_jacobians
 from jaxrnn.remedies import MAX_NORM, REMEDIES, Remedy, Setup, Sizes, layer_of, remedy
-from jaxrnn.training import train
+from jaxrnn.training import spectral_norm_penalty, train
 
 TASK = tasks.adding(length=6, batch_size=2)
 SIZES = Sizes(2, 4, 6)
@@ -171,13 +171,70 @@ def test_a_remedy_of_ones_own_is_a_function_of_a_setup():
     assert Setup().layer(Sizes(2, 5, 6)).init(jax.random.key(0))["W_hh"].shape == (5, 5)
 
 
-def test_unknown_names_and_two_kinds_of_noise_are_refused():
+@pytest.mark.parametrize(
+    "name", ["batch_norm + zoneout + dropout + flossing", "dropout + batch_norm + pascanu"]
+)
+def test_noise_statistics_and_penalties_go_together(name):
+    setup = setup_of(name)
+    cell = setup.cell(TASK, SIZES)
+    estimator = setup.estimator(cell, TASK, SIZES)
+    params, batch = cell.init(jax.random.key(0)), setup.sampler(TASK)(jax.random.key(1))
+    carry = estimator.init(params, cell.initial_states(params, 2))
+    grads = jax.jit(estimator.estimate)(params, carry, batch, jax.random.key(2))[0].grads
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(grads))
+
+
+def held_out_outputs(name):
+    """y_t of two held-out sequences as the bench evaluates them."""
+    setup = setup_of(name)
+    cell, params = network(name)
+    h_0, xs = cell.initial_states(params, 2), TASK.held_out(jax.random.key(3)).xs
+    step, xs = setup.evaluated(cell.step, params, h_0, xs)
+    return jax.vmap(lambda h, x: unroll(step, params, h, x, length=6).ys)(h_0, xs)
+
+
+def test_dropout_is_gone_in_evaluation_beside_other_noise_and_batch_statistics():
+    assert_close(held_out_outputs("batch_norm + dropout"), held_out_outputs("batch_norm"))
+    zoneout = held_out_outputs("zoneout + batch_norm")
+    for order in ("dropout + zoneout + batch_norm", "batch_norm + zoneout + dropout"):
+        assert_close(held_out_outputs(order), zoneout)
+    assert not np.allclose(zoneout, held_out_outputs("batch_norm"))
+
+
+def test_a_penalty_beside_batch_norm_is_that_of_the_network_with_fixed_statistics():
+    name = "batch_norm + spectral_norm"
+    setup, (cell, params) = setup_of(name), network(name)
+    batch, h_0 = TASK.sample(jax.random.key(1)), cell.initial_states(params, 2)
+
+    def gradient(estimator):
+        return estimator.estimate(params, estimator.init(params, h_0), batch, jax.random.key(2))[0].grads
+
+    added = jax.tree.map(
+        jnp.subtract,
+        gradient(setup.estimator(cell, TASK, SIZES)),
+        gradient(setup_of("batch_norm").estimator(cell, TASK, SIZES)),
+    )
+    seen = cells.batch_statistics(cell.step, params, h_0, batch.xs)
+    fixed = batch._replace(xs=(batch.xs, jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), seen)))
+    penalty = spectral_norm_penalty(cell._replace(step=cells.with_statistics(cell.step)), lag=6)
+    expected = jax.tree.map(lambda leaf: 1e-2 * leaf, jax.grad(penalty)(params, fixed))
+    assert optax.tree.norm(expected) > 1e-6
+    assert_close(added, expected, 1e6)  # a small difference of larger numbers
+
+
+def test_noise_has_keys_of_its_own_and_the_same_data_as_the_control():
+    data, noisy = (setup_of(name).sampler(TASK)(jax.random.key(1)) for name in ("none", "zoneout + dropout"))
+    (xs, first), second = noisy.xs
+    assert_close((xs, noisy.targets), (data.xs, data.targets))
+    words = jax.random.key_data(jnp.stack([first, second])).reshape(-1, 2)
+    assert len(np.unique(words, axis=0)) == len(words) == 2 * 2 * 6
+
+
+def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="name is 'lstmm'"):
         remedy("lstmm")
     with pytest.raises(ValueError, match="name is 'clip'"):
         remedy("lstm + clip")
-    with pytest.raises(ValueError, match="one kind of noise"):
-        setup_of("zoneout + dropout")
 
 
 def test_setups_that_differ_in_start_or_optimizer_alone_share_their_step():

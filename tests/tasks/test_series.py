@@ -68,11 +68,12 @@ def test_baseline_is_persistence_in_all_held_out_windows(csv_of):
 
 def test_default_prices_are_google_and_have_a_hash():
     task = series(length=30, batch_size=2)
-    assert task.source.name == "goog.npz of matplotlib, adj_close"
+    assert task.source.name == "goog.npz of matplotlib, high from open, high, low, adj_close"
+    assert task.input_size == 4
     assert task.source.length > 900 and len(task.source.sha256) == 64
     assert 0 < task.baseline < 0.1
     assert series(column="volume").source.name == "goog.npz of matplotlib, volume"
-    with pytest.raises(ValueError, match="column is 'date'; expected one of 'adj_close'"):
+    with pytest.raises(ValueError, match="no column 'date'; its columns are open, high"):
         series(column="date")
     again, first = (task.sample(jax.random.key(0)).xs for _ in range(2))
     np.testing.assert_array_equal(first, again)
@@ -123,6 +124,33 @@ def test_column_chooses_the_values(csv_of):
     a, b = (series(path, column=name, length=7) for name in ("a", "b"))
     assert a.baseline != b.baseline
     assert (a.source.name, b.source.name) == ("s.csv, a", "s.csv, b")
+
+
+def test_inputs_choose_what_is_read_each_standardised_by_itself(csv_of):
+    path = csv_of("a,b\n" + "".join(f"{x},{x * x}\n" for x in VALUES.tolist()))
+    a, b, both = (
+        series(path, column="a", inputs=inputs, length=7, batch_size=300) for inputs in ("a", "b", ["b", "a"])
+    )
+    xs, targets = both.sample(jax.random.key(0))[:2]
+    assert both.input_size == 2 and xs.shape == (300, 7, 2) and targets.shape == (300, 7, 1)
+    for i, one in enumerate((b, a)):
+        np.testing.assert_array_equal(xs[..., i], one.sample(jax.random.key(0)).xs[..., 0])
+    np.testing.assert_array_equal(xs[:, 1:, 1], targets[:, :-1, 0])
+    expected = {window[:-1] for window in windows_of(standardised(VALUES**2, 7)[0], 7)}
+    assert {tuple(np.round(window, 9).tolist()) for window in np.asarray(xs[..., 0])} <= expected
+    assert a.baseline == both.baseline
+    assert both.source.name == "s.csv, a from b, a"
+
+
+def test_inputs_that_are_missing_constant_or_none_are_refused(csv_of):
+    path = csv_of("a,b\n" + "".join(f"{x},1.0\n" for x in VALUES.tolist()))
+    for inputs, message in (
+        (["a", "c"], "s.csv has no column 'c'; its columns are a, b"),
+        ("b", "s.csv, b is constant; there is nothing to forecast"),
+        ([], "inputs is empty; expected at least one column"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            series(path, column="a", inputs=inputs)
 
 
 @pytest.mark.parametrize(
