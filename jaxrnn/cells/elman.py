@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxrnn import _checks
 from jaxrnn.cells import activations
 from jaxrnn.cells.initializers import Initializer, ungated
-from jaxrnn.cells.normalization import Normalization, gain_shapes
+from jaxrnn.cells.normalization import Normalization, added_shapes
 from jaxrnn.types import Cell
 
 __all__ = ["elman"]
@@ -57,19 +57,19 @@ def elman(
     d = _checks.at_least("elman", "input_size", input_size, 1)
     H = _checks.at_least("elman", "hidden_size", hidden_size, 1)
     phi = activations.get(activation)
-    gains = gain_shapes("elman", normalization, gain=H)
+    added = added_shapes("elman", normalization, gain=H)
 
     def init(key):
         params = ungated(key, d, H, input_init, recurrent_init)
         if normalization:
-            params |= normalization.gains(gains, params["b_h"].dtype)
+            params |= normalization.start(added, params["b_h"].dtype)
         return params | ({"h_0": jnp.zeros_like(params["b_h"])} if learned_h_0 else {})
 
     def init_state(params):
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_hh"].dtype)
 
     def step(params, h_tm1, x_t):
-        _checks.parameters("elman", params, {"W_hx": (H, d), "W_hh": (H, H), "b_h": (H,), **gains})
+        _checks.parameters("elman", params, {"W_hx": (H, d), "W_hh": (H, H), "b_h": (H,), **added})
         _checks.one_sequence("elman", x_t, h_tm1, d, H)
         z_t = params["W_hx"] @ x_t + params["W_hh"] @ h_tm1
         if normalization:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxrnn import _checks
 from jaxrnn.cells.activations import sigmoid, tanh
 from jaxrnn.cells.initializers import Initializer, gated, keep_bias
-from jaxrnn.cells.normalization import Normalization, gain_shapes
+from jaxrnn.cells.normalization import Normalization, added_shapes
 from jaxrnn.types import Cell
 
 __all__ = ["gru"]
@@ -65,7 +65,7 @@ def gru(
     d = _checks.at_least("gru", "input_size", input_size, 1)
     H = _checks.at_least("gru", "hidden_size", hidden_size, 1)
     b_z = keep_bias(chrono)
-    gains = gain_shapes("gru", normalization, gain_x=3 * H, gain_h=3 * H)
+    added = added_shapes("gru", normalization, gain_x=3 * H, gain_h=3 * H)
 
     def init(key):
         params = gated(key, 3, d, H, input_init, recurrent_init)
@@ -73,7 +73,7 @@ def gru(
         params["b"] = jnp.concatenate([zeros, b_z(key, (H,), zeros.dtype), zeros])
         if normalization:
             # Two arrays, because jit takes no buffer twice as donated.
-            params |= normalization.gains(gains, zeros.dtype)
+            params |= normalization.start(added, zeros.dtype)
         # Nor is h_0 the same zeros, because jit takes no buffer twice as donated.
         return params | {"b_hn": zeros} | ({"h_0": jnp.zeros_like(zeros)} if learned_h_0 else {})
 
@@ -81,13 +81,13 @@ def gru(
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_h"].dtype)
 
     def step(params, h_tm1, x_t):
-        shapes = {"W_x": (3 * H, d), "W_h": (3 * H, H), "b": (3 * H,), "b_hn": (H,), **gains}
+        shapes = {"W_x": (3 * H, d), "W_h": (3 * H, H), "b": (3 * H,), "b_hn": (H,), **added}
         _checks.parameters("gru", params, shapes)
         _checks.one_sequence("gru", x_t, h_tm1, d, H)
         from_x, from_h = params["W_x"] @ x_t, params["W_h"] @ h_tm1
         if normalization:
             from_x, from_h = (
-                normalization(params[gain], z, 3) for gain, z in zip(gains, (from_x, from_h), strict=True)
+                normalization(params[gain], z, 3) for gain, z in zip(added, (from_x, from_h), strict=True)
             )
         x_r, x_z, x_n = jnp.split(from_x + params["b"], 3)
         h_r, h_z, h_n = jnp.split(from_h, 3)

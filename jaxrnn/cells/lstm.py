@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jaxrnn import _checks
 from jaxrnn.cells.activations import sigmoid, tanh
 from jaxrnn.cells.initializers import Initializer, gated, keep_bias
-from jaxrnn.cells.normalization import Normalization, gain_shapes
+from jaxrnn.cells.normalization import Normalization, added_shapes
 from jaxrnn.types import Cell
 
 __all__ = ["LSTMState", "lstm"]
@@ -34,6 +34,18 @@ def start(H, learned_h_0, params):
     if learned_h_0:
         return LSTMState(params["h_0"], params["c_0"])
     return LSTMState(*jnp.zeros((2, H), params["W_h"].dtype))
+
+
+def memory_shapes(function, normalization, gates, H):
+    """The shapes of the parameters that a normalisation adds to a cell with memory."""
+    return added_shapes(function, normalization, gain=gates * H, gain_c=H, b_c=H)
+
+
+def shown(params, normalization, o, c_t):
+    """What the output gate lets through, ``σ(o)⊙tanh(c_t)``, of the normalised memory if there is one."""
+    if normalization:
+        c_t = normalization(params["gain_c"], c_t) + params["b_c"]
+    return sigmoid(o) * tanh(c_t)
 
 
 def check_sequence(function, h_tm1, x_t, d, H):
@@ -69,7 +81,8 @@ def lstm(
     chrono : the longest lag expected, in steps, or None. b's f block starts at
         `initializers.chrono` of it in place of forget_bias, and its i block at minus that.
     normalization : `layer_norm` or `batch_norm` of ``W_x x_t + W_h h_{t-1}``, each gate by itself, before b
-        is added; ``params["gain"]`` [4H] is then a parameter too.
+        is added, and of the memory that h_t shows, ``o⊙tanh(norm(c_t) + b_c)``; ``params["gain"]`` [4H],
+        ``params["gain_c"]`` and ``params["b_c"]`` [H] are then parameters too.
     learned_h_0 : whether ``params["h_0"]`` and ``params["c_0"]`` [H] are parameters; otherwise 0.
 
     Returns
@@ -100,7 +113,7 @@ def lstm(
     d = _checks.at_least("lstm", "input_size", input_size, 1)
     H = _checks.at_least("lstm", "hidden_size", hidden_size, 1)
     keep = keep_bias(chrono, forget_bias)
-    gains = gain_shapes("lstm", normalization, gain=4 * H)
+    added = memory_shapes("lstm", normalization, 4, H)
 
     def init(key):
         params = gated(key, 4, d, H, input_init, recurrent_init)
@@ -109,18 +122,18 @@ def lstm(
         b_i = zeros if chrono is None else -b_f
         params["b"] = jnp.concatenate([b_i, b_f, zeros, zeros])
         if normalization:
-            params |= normalization.gains(gains, zeros.dtype)
+            params |= normalization.start(added, zeros.dtype)
         return params | (learned_start(H, zeros.dtype) if learned_h_0 else {})
 
     def step(params, h_tm1, x_t):
-        _checks.parameters("lstm", params, {"W_x": (4 * H, d), "W_h": (4 * H, H), "b": (4 * H,), **gains})
+        _checks.parameters("lstm", params, {"W_x": (4 * H, d), "W_h": (4 * H, H), "b": (4 * H,), **added})
         check_sequence("lstm", h_tm1, x_t, d, H)
         z = params["W_x"] @ x_t + params["W_h"] @ h_tm1.h
         if normalization:
             z = normalization(params["gain"], z, 4)
         i, f, g, o = jnp.split(z + params["b"], 4)
         c_t = sigmoid(f) * h_tm1.c + sigmoid(i) * tanh(g)
-        h_t = sigmoid(o) * tanh(c_t)
+        h_t = shown(params, normalization, o, c_t)
         return LSTMState(h_t, c_t), h_t
 
     return Cell(init, partial(start, H, learned_h_0), step)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxrnn import _checks
 from jaxrnn.cells.activations import sigmoid, tanh
 from jaxrnn.cells.initializers import Initializer, gated, keep_bias
+from jaxrnn.cells.normalization import Normalization, added_shapes
 from jaxrnn.types import Cell
 
 __all__ = ["mgu"]
@@ -19,6 +20,7 @@ def mgu(
     input_init: Initializer | None = None,
     recurrent_init: Initializer | None = None,
     chrono: int | None = None,
+    normalization: Normalization | None = None,
     learned_h_0: bool = False,
 ) -> Cell:
     """The MGU cell ``h_t = (1-f)⊙h_{t-1} + f⊙tanh(W_n x_t + f⊙(U_n h_{t-1} + b_hn) + b_n)``.
@@ -34,6 +36,8 @@ def mgu(
     input_init, recurrent_init : initializers, per gate, of W_x (default Glorot) and W_h (orthogonal).
     chrono : the longest lag expected, in steps, or None. b's f block starts at minus
         `initializers.chrono` of it instead of 0, as 1-f keeps h.
+    normalization : `layer_norm` or `batch_norm` of ``W_x x_t`` and of ``W_h h_{t-1}``, each gate by itself,
+        before biases are added; ``params["gain_x"]`` and ``params["gain_h"]`` [2H] are then parameters too.
     learned_h_0 : whether ``params["h_0"]`` [H] is a parameter; otherwise h_0 = 0.
 
     Returns
@@ -63,11 +67,14 @@ def mgu(
     d = _checks.at_least("mgu", "input_size", input_size, 1)
     H = _checks.at_least("mgu", "hidden_size", hidden_size, 1)
     keep = keep_bias(chrono)
+    added = added_shapes("mgu", normalization, gain_x=2 * H, gain_h=2 * H)
 
     def init(key):
         params = gated(key, 2, d, H, input_init, recurrent_init)
         zeros = params["b"][:H]
         params["b"] = jnp.concatenate([-keep(key, (H,), zeros.dtype), zeros])
+        if normalization:
+            params |= normalization.start(added, zeros.dtype)
         # h_0 is not the same zeros, because jit takes no buffer twice as donated.
         return params | {"b_hn": zeros} | ({"h_0": jnp.zeros_like(zeros)} if learned_h_0 else {})
 
@@ -75,10 +82,16 @@ def mgu(
         return params["h_0"] if learned_h_0 else jnp.zeros(H, params["W_h"].dtype)
 
     def step(params, h_tm1, x_t):
-        _checks.parameters("mgu", params, {"W_x": (2 * H, d), "W_h": (2 * H, H), "b": (2 * H,), "b_hn": (H,)})
+        shapes = {"W_x": (2 * H, d), "W_h": (2 * H, H), "b": (2 * H,), "b_hn": (H,), **added}
+        _checks.parameters("mgu", params, shapes)
         _checks.one_sequence("mgu", x_t, h_tm1, d, H)
-        x_f, x_n = jnp.split(params["W_x"] @ x_t + params["b"], 2)
-        h_f, h_n = jnp.split(params["W_h"] @ h_tm1, 2)
+        from_x, from_h = params["W_x"] @ x_t, params["W_h"] @ h_tm1
+        if normalization:
+            from_x, from_h = (
+                normalization(params[gain], z, 2) for gain, z in zip(added, (from_x, from_h), strict=True)
+            )
+        x_f, x_n = jnp.split(from_x + params["b"], 2)
+        h_f, h_n = jnp.split(from_h, 2)
         z_f = x_f + h_f
         f = sigmoid(z_f)
         n = tanh(x_n + f * (h_n + params["b_hn"]))

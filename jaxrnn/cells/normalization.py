@@ -19,9 +19,9 @@ from jaxrnn.types import BATCH_AXIS, Params, State, StepFn
 __all__ = [
     "Moments",
     "Normalization",
+    "added_shapes",
     "batch_norm",
     "batch_statistics",
-    "gain_shapes",
     "layer_norm",
     "with_statistics",
 ]
@@ -30,16 +30,21 @@ __all__ = [
 class Normalization(NamedTuple):
     """How a cell normalises its pre-activations: ``z -> gain⊙(z - μ)/√(σ² + ε)``, each gate [H] by itself.
 
-    The gain is a parameter of the cell, ``params["gain"]``, and its bias is added afterwards.
+    The gain is a parameter of the cell, ``params["gain"]``, and its bias is added afterwards. A cell with
+    memory shows the memory normalised too, ``h_t = o⊙tanh(gain_c⊙(c_t - μ)/√(σ² + ε) + b_c)``; c_t itself is
+    carried as it is.
     """
 
     name: str
     standardize: Callable[[Float[Array, "gates H"]], Float[Array, "gates H"]]
     initial_gain: float
 
-    def gains(self, shapes: dict[str, tuple[int, ...]], dtype: DTypeLike) -> dict[str, Float[Array, " rows"]]:
-        """Gains of these shapes at their start."""
-        return {name: jnp.full(shape, self.initial_gain, dtype) for name, shape in shapes.items()}
+    def start(self, shapes: dict[str, tuple[int, ...]], dtype: DTypeLike) -> dict[str, Float[Array, " rows"]]:
+        """Gains and biases of these shapes at their start."""
+        return {
+            name: jnp.full(shape, self.initial_gain if name.startswith("gain") else 0, dtype)
+            for name, shape in shapes.items()
+        }
 
     def __call__(self, gain: Float[Array, " rows"], z: Float[Array, " rows"], gates: int = 1) -> Array:
         """The normalised ``z`` [gates·H]."""
@@ -160,10 +165,10 @@ def with_statistics(step: StepFn) -> StepFn:
     return fixed
 
 
-def gain_shapes(
+def added_shapes(
     function: str, normalization: Normalization | None, **rows: int
 ) -> dict[str, tuple[int, ...]]:
-    """The shapes of a cell's gains by name, none without normalisation; TypeError if it is something else."""
+    """The shapes of the parameters that a normalisation adds, by name; TypeError if it is something else."""
     if normalization is None:
         return {}
     if not isinstance(normalization, Normalization):

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxrnn import _checks
 from jaxrnn.cells.activations import sigmoid, tanh
 from jaxrnn.cells.initializers import Initializer
-from jaxrnn.cells.lstm import LSTMState, check_sequence, lstm
+from jaxrnn.cells.lstm import LSTMState, check_sequence, lstm, memory_shapes, shown
+from jaxrnn.cells.normalization import Normalization
 from jaxrnn.types import Cell
 
 __all__ = ["peephole_lstm"]
@@ -21,6 +22,7 @@ def peephole_lstm(
     recurrent_init: Initializer | None = None,
     forget_bias: float = 1.0,
     chrono: int | None = None,
+    normalization: Normalization | None = None,
     learned_h_0: bool = False,
 ) -> Cell:
     """The LSTM cell (E3) with ``p_i⊙c_{t-1}``, ``p_f⊙c_{t-1}`` and ``p_o⊙c_t`` added inside its gates.
@@ -36,6 +38,9 @@ def peephole_lstm(
     forget_bias : the start of b's f block; 1 keeps the memory open (Jozefowicz et al. 2015).
     chrono : the longest lag expected, in steps, or None. b's f block starts at
         `initializers.chrono` of it in place of forget_bias, and its i block at minus that.
+    normalization : `layer_norm` or `batch_norm` of ``W_x x_t + W_h h_{t-1}``, each gate by itself, before b
+        and the peepholes are added, and of the memory that h_t shows, ``o⊙tanh(norm(c_t) + b_c)``;
+        ``params["gain"]`` [4H], ``params["gain_c"]`` and ``params["b_c"]`` [H] are then parameters too.
     learned_h_0 : whether ``params["h_0"]`` and ``params["c_0"]`` [H] are parameters; otherwise 0.
 
     Returns
@@ -65,6 +70,7 @@ def peephole_lstm(
     """
     d = _checks.at_least("peephole_lstm", "input_size", input_size, 1)
     H = _checks.at_least("peephole_lstm", "hidden_size", hidden_size, 1)
+    added = memory_shapes("peephole_lstm", normalization, 4, H)
     plain = lstm(
         d,
         H,
@@ -72,6 +78,7 @@ def peephole_lstm(
         recurrent_init=recurrent_init,
         forget_bias=forget_bias,
         chrono=chrono,
+        normalization=normalization,
         learned_h_0=learned_h_0,
     )
 
@@ -80,14 +87,16 @@ def peephole_lstm(
         return params | {"p": jnp.zeros(3 * H, params["b"].dtype)}
 
     def step(params, h_tm1, x_t):
-        sizes = {"W_x": (4 * H, d), "W_h": (4 * H, H), "b": (4 * H,), "p": (3 * H,)}
+        sizes = {"W_x": (4 * H, d), "W_h": (4 * H, H), "b": (4 * H,), "p": (3 * H,), **added}
         _checks.parameters("peephole_lstm", params, sizes)
         check_sequence("peephole_lstm", h_tm1, x_t, d, H)
-        z = params["W_x"] @ x_t + params["W_h"] @ h_tm1.h + params["b"]
-        i, f, g, o = jnp.split(z, 4)
+        z = params["W_x"] @ x_t + params["W_h"] @ h_tm1.h
+        if normalization:
+            z = normalization(params["gain"], z, 4)
+        i, f, g, o = jnp.split(z + params["b"], 4)
         p_i, p_f, p_o = jnp.split(params["p"], 3)
         c_t = sigmoid(f + p_f * h_tm1.c) * h_tm1.c + sigmoid(i + p_i * h_tm1.c) * tanh(g)
-        h_t = sigmoid(o + p_o * c_t) * tanh(c_t)
+        h_t = shown(params, normalization, o + p_o * c_t, c_t)
         return LSTMState(h_t, c_t), h_t
 
     return Cell(init, plain.init_state, step)

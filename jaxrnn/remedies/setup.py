@@ -64,7 +64,11 @@ class Setup(NamedTuple):
 
     def cell(self, task: Task, sizes: Sizes) -> Cell:
         """The whole network for a task; its encoder, where there is one, is a layer like the decoder's."""
-        layer = self.layer(sizes, **self.options, **self.initializers)
+        options = {**self.options, **self.initializers}
+        try:
+            layer = self.layer(sizes, **options)
+        except TypeError as error:
+            raise TypeError(f"remedies: this layer does not go with {', '.join(options)}: {error}") from error
         for wrap in self.layer_wrappers:
             layer = wrap(layer)
         network = cells.stack(layer, cells.dense(sizes.hidden_size, task.output_size))

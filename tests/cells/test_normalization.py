@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import EPS_12, assert_close, make_params, make_sequence, run
+from cases import EPS_12, assert_close, make_params, make_sequence, run, run_jacobians
 from jax import lax
 from oracles import sigmoid
 
@@ -41,28 +41,80 @@ def standardized(z, gates):
     return ((z - z.mean(axis=1)[:, None]) / np.sqrt(z.var(axis=1)[:, None] + 1e-5)).ravel()
 
 
-def test_layer_norm_takes_each_gate_of_an_lstm_by_itself():
-    cell = cells.lstm(2, 3, normalization=cells.layer_norm())
+def lstm_gates(z, c, _):
+    """(c_t, o before its σ) of pre-activations."""
+    i, f, g, o = np.split(z, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return c, o
+
+
+def coupled_gates(z, c, _):
+    f, g, o = np.split(z, 3)
+    return sigmoid(f) * c + (1 - sigmoid(f)) * np.tanh(g), o
+
+
+def peephole_gates(z, c, p):
+    (i, f, g, o), (p_i, p_f, p_o) = np.split(z, 4), np.split(p, 3)
+    c = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * np.tanh(g)
+    return c, o + p_o * c
+
+
+MEMORIES = {
+    "lstm": (cells.lstm, lstm_gates, 4),
+    "coupled_lstm": (cells.coupled_lstm, coupled_gates, 3),
+    "peephole_lstm": (cells.peephole_lstm, peephole_gates, 4),
+}
+
+
+@pytest.mark.parametrize("name", MEMORIES)
+def test_layer_norm_takes_each_gate_of_a_memory_by_itself_and_the_memory_that_is_shown(name):
+    make, advance, gates = MEMORIES[name]
+    cell = make(2, 3, normalization=cells.layer_norm())
     params, (h, c), xs = make_sequence(cell, 2, 5)
-    traj = run(cell, params, cells.LSTMState(h, c), xs)
+    p, c = (np.asarray(leaf) for leaf in (params.get("p", 0), c))
+    traj = run(cell, params, cells.LSTMState(h, jnp.asarray(c)), xs)
     for t in range(5):
-        z = params["gain"] * standardized(params["W_x"] @ xs[t] + params["W_h"] @ h, 4) + params["b"]
-        i, f, g, o = np.split(np.asarray(z), 4)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
+        z = params["gain"] * standardized(params["W_x"] @ xs[t] + params["W_h"] @ h, gates) + params["b"]
+        c, o = advance(np.asarray(z), c, p)
+        h = sigmoid(o) * np.tanh(params["gain_c"] * standardized(c, 1) + params["b_c"])
         assert_close((traj.hs.h[t], traj.hs.c[t]), (h, c))
 
 
-def test_layer_norm_takes_inputs_and_states_of_a_gru_apart():
-    cell = cells.gru(2, 3, normalization=cells.layer_norm())
+@pytest.mark.parametrize("name", MEMORIES)
+def test_normalization_leaves_the_memory_path_to_the_forget_gates(name):
+    """What is carried is c_t itself, so that ∂c_t/∂c_{t-1} past closed recurrent weights stays diagonal."""
+    cell = MEMORIES[name][0](2, 3, normalization=cells.layer_norm())
+    params, h_0, xs = make_sequence(cell, 2, 5)
+    params = params | {"W_h": jnp.zeros_like(params["W_h"])}
+    _, js = run_jacobians(cell, params, h_0, xs)
+    path = np.asarray(js)[:, 3:, 3:]
+    assert_close(path, path * np.eye(3))
+    assert np.all(np.diagonal(path, axis1=1, axis2=2) > 0)
+
+
+def gru_gates(from_x, from_h, h, b_hn):
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = np.split(from_x, 3), np.split(from_h, 3)
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    return z * h + (1 - z) * np.tanh(x_n + r * (h_n + b_hn))
+
+
+def mgu_gates(from_x, from_h, h, b_hn):
+    (x_f, x_n), (h_f, h_n) = np.split(from_x, 2), np.split(from_h, 2)
+    f = sigmoid(x_f + h_f)
+    return (1 - f) * h + f * np.tanh(x_n + f * (h_n + b_hn))
+
+
+@pytest.mark.parametrize(
+    ("make", "advance", "gates"), [(cells.gru, gru_gates, 3), (cells.mgu, mgu_gates, 2)], ids=["gru", "mgu"]
+)
+def test_layer_norm_takes_inputs_and_states_apart_where_a_gate_multiplies_the_states(make, advance, gates):
+    cell = make(2, 3, normalization=cells.layer_norm())
     params, h, xs = make_sequence(cell, 2, 5)
     traj = run(cell, params, h, xs)
     for t in range(5):
-        from_x = params["gain_x"] * standardized(params["W_x"] @ xs[t], 3) + params["b"]
-        from_h = params["gain_h"] * standardized(params["W_h"] @ h, 3)
-        (x_r, x_z, x_n), (h_r, h_z, h_n) = (np.split(np.asarray(z), 3) for z in (from_x, from_h))
-        r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
-        h = z * h + (1 - z) * np.tanh(x_n + r * (h_n + params["b_hn"]))
+        from_x = params["gain_x"] * standardized(params["W_x"] @ xs[t], gates) + params["b"]
+        from_h = params["gain_h"] * standardized(params["W_h"] @ h, gates)
+        h = advance(*(np.asarray(leaf) for leaf in (from_x, from_h, h, params["b_hn"])))
         assert_close(traj.hs[t], h)
 
 

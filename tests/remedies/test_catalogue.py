@@ -237,6 +237,13 @@ def test_unknown_names_are_refused():
         remedy("lstm + clip")
 
 
+def test_an_option_that_a_layer_does_not_have_is_named():
+    with pytest.raises(
+        TypeError, match=r"remedies: this layer does not go with activation.*argument 'activation'"
+    ):
+        network("lstm + relu")
+
+
 def test_setups_that_differ_in_start_or_optimizer_alone_share_their_step():
     keys = {name: setup_of(name).step_key for name in REMEDIES}
     same = {name for name, key in keys.items() if key == keys["none"]}
