@@ -59,6 +59,7 @@ napoleon_custom_sections = [("Reference", "References")]
 ATTRIBUTES = {}
 PUBLIC_MODULES = (
     "jaxrnn",
+    "jaxrnn.adapters",
     "jaxrnn.cells",
     "jaxrnn.cells.activations",
     "jaxrnn.cells.initializers",

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from jaxrnn import cells, diagnosis, gradients, jacobians, losses, remedies, tasks, training
+from jaxrnn import adapters, cells, diagnosis, gradients, jacobians, losses, remedies, tasks, training
 from jaxrnn._checks import NumericalError
 from jaxrnn.diagnosis import compare, diagnose, suggest_window
 from jaxrnn.precision import mixed_precision
@@ -20,6 +20,7 @@ __all__ = [
     "GradientEstimate",
     "NumericalError",
     "Trajectory",
+    "adapters",
     "cells",
     "compare",
     "diagnose",

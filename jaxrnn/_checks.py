@@ -6,6 +6,7 @@ All of them look at shapes, dtypes and Python integers only, so that they cost n
 from __future__ import annotations
 
 import operator
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ __all__ = [
     "fraction",
     "indices",
     "input_pair",
+    "installed",
     "integer",
     "jacobian_chain",
     "leading_axis",
@@ -37,6 +39,15 @@ __all__ = [
 
 class NumericalError(ArithmeticError):
     """A result is not finite or not certified, found by `.raise_if_bad()`."""
+
+
+@contextmanager
+def installed(function: str, package: str, extra: str):
+    """Imports within say what to install when the package of that extra is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(f"{function} needs {package}: pip install 'jaxrnn[{extra}]'.") from error
 
 
 def _paths(tree):

@@ -21,8 +21,8 @@ FLOORS = [
         "losses",
         "results",
     },
-    {"cells", "adapters", "tasks", "precision", "recurrence"},
-    {"jacobians", "gradients"},
+    {"cells", "tasks", "precision", "recurrence"},
+    {"adapters", "jacobians", "gradients"},
     {"training"},
     {"diagnosis"},
     {"remedies"},
@@ -36,7 +36,7 @@ ABOVE_SIBLINGS = {"dynamics": ({"jacobians"}, 2)}
 HOMES = {
     "optax": {"losses", "remedies", "training"},
     "matplotlib": {"plots", "report"},
-    **{name: {"adapters"} for name in ("flax", "equinox", "haiku", "keras", "torch")},
+    **{name: {"adapters"} for name in ("flax", "equinox", "haiku", "keras", "safetensors")},
     **{name: {"tasks"} for name in ("babel", "faker", "pyphen", "sklearn")},
 }
 FILES = [path for path in sorted(ROOT.rglob("*.py")) if path != ROOT / "__init__.py"]

@@ -433,4 +433,4 @@ def test_oracle_takes_a_plain_array_and_flags_what_rounding_has_spoilt(files, ca
 def test_oracle_without_mpmath_names_the_extra(files, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "mpmath", None)
     assert main(["oracle", str(files / "js.npy")]) == 2
-    assert capsys.readouterr().err.count('needs mpmath: pip install "jaxrnn[oracle]"') == 1
+    assert capsys.readouterr().err.count("needs mpmath: pip install 'jaxrnn[oracle]'") == 1

@@ -1,4 +1,4 @@
-"""Freeze outputs and gradients of torch's RNN, LSTM and GRU for tests/test_torch.py.
+"""Freeze outputs and gradients of torch's RNN, LSTM and GRU for tests/adapters/test_torch.py.
 
 Run from the repository's root with torch installed: ``python tools/torch_reference.py``.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 D, H, B, T, SEED = 3, 4, 2, 6, 0
-TARGET = Path(__file__).parents[1] / "tests" / "reference" / "torch_reference.npz"
+TARGET = Path(__file__).parents[1] / "tests" / "adapters" / "reference" / "torch_reference.npz"
 
 
 def freeze(name, module, rng):
@@ -38,6 +38,26 @@ def freeze(name, module, rng):
     return {f"{name}/{key}": array for key, array in frozen.items()}
 
 
+class Network(torch.nn.Module):
+    """Two layers and a readout, as a user would name them."""
+
+    def __init__(self, make, **options):
+        super().__init__()
+        self.rnn = make(D, H, num_layers=2, batch_first=True, dtype=torch.float64, **options)
+        self.head = torch.nn.Linear(H, 2, dtype=torch.float64)
+
+    def forward(self, xs):
+        return self.head(self.rnn(xs)[0])
+
+
+def freeze_network(name, network):
+    """Its state_dict, inputs and outputs."""
+    xs = torch.randn(B, T, D, dtype=torch.float64)
+    frozen = {key: value.numpy() for key, value in network.state_dict().items()}
+    frozen |= {"xs": xs.numpy(), "output": network(xs).detach().numpy()}
+    return {f"{name}/{key}": array for key, array in frozen.items()}
+
+
 def main():
     """Write the file."""
     options = {"batch_first": True, "dtype": torch.float64}
@@ -50,6 +70,15 @@ def main():
     arrays = {"torch_version": np.array(torch.__version__), "seed": np.array(SEED)}
     for i, (name, module) in enumerate(modules.items()):
         arrays |= freeze(name, module, np.random.default_rng([SEED, i]))
+    torch.manual_seed(SEED)
+    networks = {
+        "deep_tanh": Network(torch.nn.RNN),
+        "deep_lstm": Network(torch.nn.LSTM),
+        "deep_gru": Network(torch.nn.GRU),
+        "deep_lstm_without_bias": Network(torch.nn.LSTM, bias=False),
+    }
+    for name, network in networks.items():
+        arrays |= freeze_network(name, network)
     TARGET.parent.mkdir(exist_ok=True)
     np.savez_compressed(TARGET, **arrays)
 

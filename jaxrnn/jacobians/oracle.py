@@ -139,10 +139,8 @@ def spectrum(
 
 def _context():
     """Arithmetic of our own, so that the precision of the user's `mpmath.mp` neither matters nor changes."""
-    try:
+    with _checks.installed("jacobians.oracle", "mpmath", "oracle"):
         from mpmath import MPContext
-    except ImportError as error:
-        raise ImportError('jacobians.oracle needs mpmath: pip install "jaxrnn[oracle]".') from error
     return MPContext()
 
 

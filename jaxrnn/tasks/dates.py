@@ -11,7 +11,6 @@ import numpy as np
 
 from jaxrnn import _checks
 from jaxrnn.losses import softmax_cross_entropy
-from jaxrnn.tasks._extra import extra
 from jaxrnn.tasks._items import frequency_loss, padded, split_items
 from jaxrnn.tasks.task import Source, Task
 from jaxrnn.types import Batch
@@ -129,7 +128,7 @@ def _days(years):
 
 
 def _locales(names):
-    with extra("tasks.dates", "Babel"):
+    with _checks.installed("tasks.dates", "Babel", "tasks"):
         from babel import Locale
         from babel.localedata import locale_identifiers
     known = set(locale_identifiers())

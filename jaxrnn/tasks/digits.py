@@ -9,7 +9,6 @@ import numpy as np
 from jaxrnn import _checks
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.tasks._batches import at_the_end
-from jaxrnn.tasks._extra import extra
 from jaxrnn.tasks._items import frequency_loss, split_items
 from jaxrnn.tasks.task import Source, Task
 
@@ -58,7 +57,7 @@ def digits(*, by: str = "pixel", batch_size: int = 32) -> Task:
     """
     _checks.choice("tasks.digits", "by", by, _STEPS)
     batch_size = _checks.at_least("tasks.digits", "batch_size", batch_size, 1)
-    with extra("tasks.digits", "scikit-learn"):
+    with _checks.installed("tasks.digits", "scikit-learn", "tasks"):
         from sklearn.datasets import load_digits
     data = load_digits()
     images, classes = data.images.astype(np.uint8), data.target.astype(np.int32)

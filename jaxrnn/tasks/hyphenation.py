@@ -12,7 +12,6 @@ import numpy as np
 from jaxrnn import _checks
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.tasks._batches import sizes
-from jaxrnn.tasks._extra import extra
 from jaxrnn.tasks._items import frequency_loss, padded, split_items
 from jaxrnn.tasks._topics import python_topics
 from jaxrnn.tasks.task import Source, Task
@@ -70,7 +69,7 @@ def hyphenation(
     Liang, Word hy-phen-a-tion by com-put-er, 1983 (the patterns).
     """
     length, batch_size = sizes("tasks.hyphenation", length, 1, batch_size)
-    with extra("tasks.hyphenation", "Pyphen"):
+    with _checks.installed("tasks.hyphenation", "Pyphen", "tasks"):
         import pyphen
     _checks.choice("tasks.hyphenation", "language", language, pyphen.LANGUAGES)
     name = "words of pydoc_data.topics of CPython" if words is None else "words"

@@ -15,7 +15,6 @@ import numpy as np
 from jaxrnn import _checks
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.tasks._batches import at_the_end, sizes
-from jaxrnn.tasks._extra import extra
 from jaxrnn.tasks._items import frequency_loss, padded, split_items
 from jaxrnn.tasks.task import Source, Task
 from jaxrnn.weights import weights_from_lengths
@@ -97,7 +96,7 @@ def surnames(*, locales: Sequence[str] = _LOCALES, length: int = 16, batch_size:
 
 def _names(locales, length):
     """(names, classes [N]), without those of several locales."""
-    with extra("tasks.surnames", "Faker"):
+    with _checks.installed("tasks.surnames", "Faker", "tasks"):
         from faker.providers import person
     known = {module.name for module in pkgutil.iter_modules(person.__path__) if module.ispkg}
     for locale in locales:
