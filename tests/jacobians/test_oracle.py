@@ -211,5 +211,5 @@ def test_without_mpmath_the_error_names_the_extra(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r'pip install "jaxrnn\[oracle\]"'):
+    with pytest.raises(ImportError, match=r"pip install 'jaxrnn\[oracle\]'"):
         oracle.log_norm(np.ones((1, 1, 1)))
