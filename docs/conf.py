@@ -68,6 +68,7 @@ PUBLIC_MODULES = (
     "jaxrnn.gradients.by_hand",
     "jaxrnn.losses",
     "jaxrnn.training",
+    "jaxrnn.training.callbacks",
     "jaxrnn.tasks",
     "jaxrnn.diagnosis",
     "jaxrnn.remedies",

@@ -8,6 +8,7 @@ from jaxrnn.diagnosis import compare, diagnose, suggest_window
 from jaxrnn.precision import mixed_precision
 from jaxrnn.recurrence import unroll
 from jaxrnn.results import load, save
+from jaxrnn.training import monitor
 from jaxrnn.types import Batch, Cell, Estimator, GradientEstimate, Trajectory
 from jaxrnn.weights import weights_from_lengths
 
@@ -30,6 +31,7 @@ __all__ = [
     "load",
     "losses",
     "mixed_precision",
+    "monitor",
     "plots",
     "remedies",
     "save",

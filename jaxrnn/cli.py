@@ -1,4 +1,4 @@
-"""The command line: ``jaxrnn report``, ``jaxrnn spectra``, ``jaxrnn compare``, ``jaxrnn oracle``."""
+"""The command line: ``jaxrnn report``, ``spectra``, ``compare``, ``oracle`` and ``env``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
-from jaxrnn import oracle_command
+from jaxrnn import env_command, oracle_command
 
 __all__ = ["main"]
 
@@ -132,6 +132,7 @@ def _build_parser():
         command = commands.add_parser(name, help=help_text, description=help_text)
         _add_options(command, compares=name != "spectra")
     oracle_command.add_parser(commands, _count)
+    env_command.add_parser(commands)
     return parser
 
 

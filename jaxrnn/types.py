@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from jaxrnn._display import shown
+
 __all__ = [
     "BATCH_AXIS",
     "Batch",
@@ -58,6 +60,7 @@ class Cell(NamedTuple):
         )
 
 
+@shown
 class Trajectory(NamedTuple):
     """One unrolled sequence: row i of ``hs``, ``ys`` and ``xs`` belongs to t = i + 1."""
 

@@ -13,6 +13,7 @@ FLOORS = [
         "types",
         "_pytree",
         "_checks",
+        "_display",
         "_operations",
         "_trace",
         "_sums",
@@ -27,7 +28,7 @@ FLOORS = [
     {"diagnosis"},
     {"remedies"},
     {"plots"},
-    {"report", "cli", "oracle_command", "__main__"},
+    {"report", "cli", "env_command", "oracle_command", "__main__"},
 ]
 OPEN = {0, len(FLOORS) - 1}
 """The ground and the roof are one room each: single files that use each other."""
@@ -36,6 +37,7 @@ ABOVE_SIBLINGS = {"dynamics": ({"jacobians"}, 2)}
 HOMES = {
     "optax": {"losses", "remedies", "training"},
     "matplotlib": {"plots", "report"},
+    "tensorboardX": {"training"},
     **{name: {"adapters"} for name in ("flax", "equinox", "haiku", "keras", "safetensors")},
     **{name: {"tasks"} for name in ("babel", "faker", "pyphen", "sklearn")},
 }

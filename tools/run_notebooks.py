@@ -1,6 +1,8 @@
 """Execute notebooks/*.py (jupytext percent) and fail on any error or warning.
 
-The executed copies go to build/notebooks/ as .ipynb, which git ignores; nothing else is written.
+The executed copies go to build/notebooks/ as .ipynb, which git ignores. Copies without outputs go beside the
+sources, for JupyterLab and Colab, which open no .py as a notebook; `.ci/run` is red where a committed copy is
+not of its source.
 
     python tools/run_notebooks.py [NAME ...]
 """
@@ -30,6 +32,9 @@ def run(path: Path, folder: Path) -> bool:
     """Whether the notebook runs through; its executed copy is written either way."""
     notebook = jupytext.read(path)
     cells = notebook.cells
+    for i, cell in enumerate(cells):
+        cell.id = f"{path.stem}-{i}"  # else a random one, anew each time
+    nbformat.write(notebook, path.with_suffix(".ipynb"))
     notebook.cells = [nbformat.v4.new_code_cell(STRICT), *cells, nbformat.v4.new_code_cell(LENIENT)]
     began = time.perf_counter()
     try:

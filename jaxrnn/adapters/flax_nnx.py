@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from jaxrnn import _checks
 from jaxrnn.adapters._modules import refuse_loop
 from jaxrnn.types import Cell
@@ -37,7 +39,6 @@ def flax_nnx(module: Any | Callable[[Any], Any]) -> Cell:
 
     Example
     -------
-    >>> import jax
     >>> from flax import nnx
     >>> cell = flax_nnx(nnx.GRUCell(3, 4, rngs=nnx.Rngs(0)))
     >>> params = cell.init(jax.random.key(0))
@@ -50,13 +51,15 @@ def flax_nnx(module: Any | Callable[[Any], Any]) -> Cell:
     made: Any = module if isinstance(module, nnx.Module) else module(nnx.Rngs(0))
     if not isinstance(made, nnx.Module):
         raise TypeError(f"adapters.flax_nnx: got a {type(made).__name__}; expected an NNX module.")
-    definition, own, rest = nnx.split(made, nnx.Param, ...)
+    # Copied: what nnx.split gives are the module's own variables, which change with it.
+    definition, _, rest = jax.tree.map(lambda leaf: leaf, nnx.split(made, nnx.Param, ...))
     has_memory = hasattr(made, "initialize_carry")
     if not has_memory:
         refuse_loop("adapters.flax_nnx", made)
 
     def init(key):
-        return own if made is module else nnx.state(module(nnx.Rngs(key)), nnx.Param)
+        holder = made if made is module else module(nnx.Rngs(key))
+        return jax.tree.map(lambda leaf: leaf, nnx.state(holder, nnx.Param))
 
     def start(params):
         if not has_memory:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrnn import _checks
+from jaxrnn._display import shown
 from jaxrnn._pytree import ravel
 from jaxrnn.gradients import chunked, full
 from jaxrnn.gradients.fidelity import measure
@@ -22,6 +23,7 @@ __all__ = ["Comparison", "compare"]
 _DRAWS = 16
 
 
+@shown
 class Comparison(NamedTuple):
     """W estimators side by side, each trained from the same S seeds on the same data."""
 

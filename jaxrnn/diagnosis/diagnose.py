@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxrnn import _checks
+from jaxrnn._display import shown
 from jaxrnn._pytree import after, leaf_paths, tree_norm
 from jaxrnn.diagnosis.verdict import Verdict, judge
 from jaxrnn.gradients import LagProfile, lag_profile
@@ -35,6 +36,7 @@ _SATURATED = 0.95
 _BINS = 40
 
 
+@shown
 class Saturation(NamedTuple):
     """How the units of one state leaf are spread over its range."""
 
@@ -44,6 +46,7 @@ class Saturation(NamedTuple):
     """The share of |h| > 0.95; None where the leaf leaves [-1, 1] and cannot saturate there."""
 
 
+@shown
 class Diagnosis(NamedTuple):
     """Where the gradient of a recurrent network goes. Host-side: NumPy arrays and strings."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jaxrnn._display import shown
 from jaxrnn.jacobians import Norms
 
 __all__ = ["ADVICE", "Verdict", "judge"]
@@ -31,6 +32,7 @@ ADVICE = {
 }
 
 
+@shown
 class Verdict(NamedTuple):
     """One word, why, and what the notes advise."""
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrnn import _checks
+from jaxrnn._display import shown
 from jaxrnn._pytree import tree_norm
 from jaxrnn.gradients import GeometricDecay, chunked, geometric_decay, lag_profile, sliding
 from jaxrnn.types import Batch, Cell, Estimator, Params, StepLoss
@@ -22,6 +23,7 @@ _KINDS = {"chunked": chunked, "sliding": sliding}
 _RESAMPLES = 1000
 
 
+@shown
 class WindowAdvice(NamedTuple):
     """A window with its evidence, or a refusal with its reason."""
 

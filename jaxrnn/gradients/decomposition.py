@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxrnn import _checks
+from jaxrnn._display import shown
 from jaxrnn._pytree import tree_dot, tree_norm
 from jaxrnn.gradients.full import segment_gradients
 from jaxrnn.gradients.lags import adjoints_by_lag
@@ -19,6 +20,7 @@ from jaxrnn.types import Batch, Params, State, StepFn, StepLoss
 __all__ = ["Decomposition", "decompose"]
 
 
+@shown
 class Decomposition(NamedTuple):
     """The double sum ``∂L/∂w = Σ_t Σ_{k<=t} ∂ℓ_t/∂h_t · ∂h_t/∂h_k · ∂⁺h_k/∂w`` (E10), term by term.
 

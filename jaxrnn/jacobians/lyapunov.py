@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
+from jaxrnn._display import shown
 from jaxrnn._pytree import after, ravel
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._matrix_free import push_forward
@@ -17,6 +18,7 @@ from jaxrnn.types import Params, StepFn, Trajectory
 __all__ = ["GrowthRates", "growth_rates", "leading_growth_rates"]
 
 
+@shown
 class GrowthRates(NamedTuple):
     """Lyapunov exponents in nats per step, descending; -inf for a direction that a step annihilates.
 

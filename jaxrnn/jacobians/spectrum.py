@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
+from jaxrnn._display import shown
 from jaxrnn._pytree import after, ravel
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._graded import log_singular_values, udt
@@ -27,6 +28,7 @@ _SAFETY = 4
 # How much further than its replicates a value may be off.
 
 
+@shown
 class Spectrum(NamedTuple):
     """ln σ_i of ∂h_t/∂h_k in nats, descending; -inf where a value is zero."""
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxrnn._display import shown
 from jaxrnn._pytree import after
 from jaxrnn.diagnosis.diagnose import recurrent_profile
 from jaxrnn.gradients import lag_profile, loss
@@ -23,6 +24,7 @@ from jaxrnn.types import Batch, Cell, Params
 __all__ = ["Reach", "measure_reach"]
 
 
+@shown
 class Reach(NamedTuple):
     """One network's; in a `Bench` with a leading axis [S] of seeds."""
 

@@ -1,7 +1,8 @@
 """Training: one compiled loop, any estimator, any optax optimizer, several seeds at once."""
 
+from jaxrnn.training import callbacks
 from jaxrnn.training.loop import History, TrainResult, train
-from jaxrnn.training.monitor import MonitoredNorms, norm_monitor
+from jaxrnn.training.monitor import MonitoredNorms, MonitorState, monitor, norm_monitor
 from jaxrnn.training.optimizers import Optimizer, clipped_adam
 from jaxrnn.training.penalties import (
     Penalty,
@@ -13,12 +14,15 @@ from jaxrnn.training.penalties import (
 
 __all__ = [
     "History",
+    "MonitorState",
     "MonitoredNorms",
     "Optimizer",
     "Penalty",
     "TrainResult",
+    "callbacks",
     "clipped_adam",
     "flossing_penalty",
+    "monitor",
     "norm_monitor",
     "pascanu_penalty",
     "penalized",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -16,13 +16,16 @@ from jaxtyping import Float, Int, PyTree
 from tqdm.auto import tqdm
 
 from jaxrnn import _checks
+from jaxrnn._display import shown
 from jaxrnn._pytree import tree_norm
+from jaxrnn.training.callbacks import Callback
 from jaxrnn.training.optimizers import Optimizer
 from jaxrnn.types import Batch, Carry, Cell, Estimator, Key, Params
 
 __all__ = ["History", "TrainResult", "train"]
 
 
+@shown
 class History(NamedTuple):
     """What happened at every training step, for each of S seeds."""
 
@@ -51,6 +54,7 @@ class History(NamedTuple):
         return self
 
 
+@shown
 class TrainResult(NamedTuple):
     """Trained parameters with a leading axis [S] of seeds, and how they got there."""
 
@@ -79,6 +83,7 @@ def train(
     chunk: int = 20,
     monitor: Callable[[Params], PyTree] | None = None,
     monitor_every: int = 100,
+    callbacks: Sequence[Callback] = (),
     progress: bool | str = True,
 ) -> TrainResult:
     """Minimise a loss by ``θ ← θ - update(ĝ)`` with any estimator and any optax optimizer (E22).
@@ -101,6 +106,9 @@ def train(
     chunk : steps a compiled call runs before the host sees the loss.
     monitor : a pure function of one seed's parameters, such as `norm_monitor`, compiled apart.
     monitor_every : how many steps lie between two looks; the first is before training.
+    callbacks : each is called as ``callback(step, metrics)``: after every chunk for each of its steps, with
+        ``loss`` and ``grad_norm`` [S] and ``seconds``, and with ``monitored`` whenever the monitor has
+        looked; `training.callbacks` has writers.
     progress : whether to show a bar with loss and gradient norm, averaged over the seeds; a string is its
         title.
 
@@ -134,7 +142,7 @@ def train(
     counts = {"steps": steps, "seeds": seeds, "chunk": chunk, "monitor_every": monitor_every}
     for name, value in counts.items():
         _checks.at_least("training.train", name, value, 1)
-    watch = _Watch(monitor, monitor_every)
+    watch = _Watch(monitor, monitor_every, callbacks)
     chunks = _Chunks(data, steps, chunk, monitor_every if monitor else steps)
     seed_keys = jax.random.split(key, seeds)
     start = jax.vmap(lambda k: _start(cell, estimator, optimizer, chunks.first, params, k))(seed_keys)
@@ -154,6 +162,9 @@ def train(
             row = jax.tree.map(np.asarray, row)
             seconds.extend(seconds[-1] + (time.perf_counter() - began) * np.arange(1, size + 1) / size)
             rows.append(row)
+            for i in range(size if callbacks else 0):
+                metrics = {"loss": row[0][:, i], "grad_norm": row[1][:, i], "seconds": seconds[done + i + 1]}
+                _tell(callbacks, done + i + 1, metrics)
             bar.set_postfix(
                 loss=f"{row[0][:, -1].mean():.4f}", grad=f"{row[1][:, -1].mean():.3g}", refresh=False
             )
@@ -169,6 +180,11 @@ def train(
         loss, grad_norm = np.zeros((2, seeds, 0))
     history = History(loss, grad_norm, np.array(seconds[1:]), programs.compile_seconds, *watch.seen())
     return TrainResult(*state, history, interrupted)
+
+
+def _tell(callbacks, step, metrics):
+    for callback in callbacks:
+        callback(step, metrics)
 
 
 def _start(cell, estimator, optimizer, batch, params, key):
@@ -222,14 +238,15 @@ class _Programs:
 class _Watch:
     """The monitor's results, at the steps where it is due."""
 
-    def __init__(self, monitor, every):
+    def __init__(self, monitor, every, callbacks):
         self._monitor, self._every = monitor and jax.jit(jax.vmap(monitor)), every
-        self._steps, self._rows = [], []
+        self._callbacks, self._steps, self._rows = callbacks, [], []
 
     def look(self, done, params):
         if self._monitor and done % self._every == 0:
             self._rows.append(jax.tree.map(np.asarray, self._monitor(params)))
             self._steps.append(done)
+            _tell(self._callbacks, done, {"monitored": self._rows[-1]})
 
     def seen(self):
         if not self._rows:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn import _checks
+from jaxrnn._display import shown
+from jaxrnn._pytree import tree_norm
 from jaxrnn.jacobians import NormByLag, norm_by_lag, norms, step_jacobians
 from jaxrnn.recurrence import unroll
+from jaxrnn.training.callbacks import Callback
+from jaxrnn.training.optimizers import Optimizer
 from jaxrnn.types import Batch, Cell, Params
 
-__all__ = ["MonitoredNorms", "norm_monitor"]
+__all__ = ["MonitorState", "MonitoredNorms", "monitor", "norm_monitor"]
 
 _TIMES = 8
 
 
+@shown
 class MonitoredNorms(NamedTuple):
     """ln ‖∂h_t/∂h_{t-lag}‖₂ at some lags, as the network stood when it was looked at."""
 
@@ -81,3 +88,76 @@ def norm_monitor(
         return MonitoredNorms(norm_by_lag(found, **pairs), jnp.mean(found.certified))
 
     return look
+
+
+class MonitorState(NamedTuple):
+    """The optimizer's own state, and how many updates it has made."""
+
+    inner: Any
+    count: Int[Array, ""]
+
+
+def monitor(
+    optimizer: Optimizer,
+    callback: Callback,
+    *,
+    look: Callable[[Params], PyTree] | None = None,
+    every: int = 100,
+) -> Optimizer:
+    """An optimizer that tells where the gradient goes, in a training loop of anybody's.
+
+    It makes the same updates. Every so many of them, the first included, it calls
+    ``callback(step, metrics)`` with ``grad_norm`` (of the gradient as it comes in), ``update_norm`` (of what
+    goes out), and ``monitored``, what `look` gives. It works inside jit and scan; under vmap it is called
+    once for every member, which ``train(seeds=, callbacks=)`` does better.
+
+    Parameters
+    ----------
+    optimizer : any of optax's.
+    callback : a writer of `training.callbacks`, or your own function.
+    look : a pure function of the parameters as they stand before the update, such as `norm_monitor`, or
+        ``lambda params: look(params["rnn"])`` where the network is a part of a larger model.
+    every : how many updates lie between two calls.
+
+    Raises
+    ------
+    ValueError
+        If every < 1; from update, if there is a look and no params are given.
+
+    Notes
+    -----
+    Time: one more norm of gradient and update, and the look, in the updates that are told only.
+
+    Example
+    -------
+    >>> seen = []
+    >>> optimizer = monitor(optax.sgd(0.5), lambda step, metrics: seen.append((step, metrics)), every=2)
+    >>> params, state = jnp.array(1.0), optimizer.init(jnp.array(1.0))
+    >>> for _ in range(3):
+    ...     updates, state = optimizer.update(params, state, params)
+    ...     params = optax.apply_updates(params, updates)
+    >>> jax.effects_barrier()
+    >>> [(step, float(metrics["grad_norm"])) for step, metrics in seen]
+    [(0, 1.0), (2, 0.25)]
+    """
+    every = _checks.at_least("training.monitor", "every", every, 1)
+    inner = optax.with_extra_args_support(optimizer)
+
+    def init(params):
+        return MonitorState(inner.init(params), jnp.zeros((), jnp.int32))
+
+    def update(updates, state, params=None, **extra):
+        if look is not None and params is None:
+            raise ValueError("training.monitor: look needs params; call update(grads, state, params).")
+        made, inner_state = inner.update(updates, state.inner, params, **extra)
+
+        def tell():
+            metrics = {"grad_norm": tree_norm(updates), "update_norm": tree_norm(made)}
+            if look is not None:
+                metrics["monitored"] = look(params)
+            jax.debug.callback(lambda step, metrics: callback(int(step), metrics), state.count, metrics)
+
+        lax.cond(state.count % every == 0, tell, lambda: None)
+        return made, MonitorState(inner_state, state.count + 1)
+
+    return optax.GradientTransformationExtraArgs(init, update)

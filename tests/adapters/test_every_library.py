@@ -204,6 +204,17 @@ def test_parameters_are_the_librarys_own_and_return_unchanged(library, kind):
         )
 
 
+def test_parameters_of_a_flax_module_are_its_present_ones_and_stay_as_they_were_read():
+    module = nnx.GRUCell(D, H, rngs=nnx.Rngs(0))
+    cell = adapters.flax_nnx(module)
+    read = cell.init(jax.random.key(0))
+    before = jax.tree.map(np.array, jax.tree.leaves(read))
+    changed = jax.tree.map(lambda leaf: leaf + 1, read)
+    nnx.update(module, changed)
+    assert_close(jax.tree.leaves(read), before)
+    assert_close(jax.tree.leaves(cell.init(jax.random.key(1))), jax.tree.leaves(changed))
+
+
 def make(library):
     """(cell, readout) by functions of a key, where there are such."""
     if library == "flax_linen":

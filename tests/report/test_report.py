@@ -156,7 +156,7 @@ def test_page_escapes_whatever_it_quotes():
 def test_a_reports_network_is_one_layer_and_a_readout(name):
     cell = build_cell(name, TASK, 3)
     params = cell.init(jax.random.key(0))
-    _, y = cell.step(params, cell.init_state(params), np.ones(1))
+    _, y = cell.step(params, cell.init_state(params), np.ones(TASK.input_size))
     assert y.shape == (1,) and params[1]["W"].shape == (1, 3)
 
 
