@@ -215,6 +215,40 @@ def test_parameters_of_a_flax_module_are_its_present_ones_and_stay_as_they_were_
     assert_close(jax.tree.leaves(cell.init(jax.random.key(1))), jax.tree.leaves(changed))
 
 
+def deep_of_nnx(xs):
+    """(network, outputs of the model) of two layers and a readout."""
+    rngs = nnx.Rngs(0)
+    first = nnx.RNN(nnx.GRUCell(D, H, rngs=rngs), rngs=rngs)
+    second = nnx.RNN(nnx.LSTMCell(H, 2, rngs=rngs), rngs=rngs)
+    head = nnx.Linear(2, 1, rngs=rngs)
+    parts = (first.cell, second.cell, head)
+    return cells.stack(*map(adapters.flax_nnx, parts)), head(second(first(xs[None])))[0]
+
+
+def deep_of_keras(xs):
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((T, D)),
+            layers.GRU(H, return_sequences=True),
+            layers.LSTM(2, return_sequences=True),
+            layers.Dense(1),
+        ]
+    )
+    first, second, head = model.layers
+    return cells.stack(*map(adapters.keras, (first.cell, second.cell, head))), model(xs[None])[0]
+
+
+@pytest.mark.parametrize("deep", [deep_of_nnx, deep_of_keras])
+def test_a_model_of_several_layers_is_a_stack_of_its_parts(deep):
+    with jax.enable_x64(False):
+        xs = sequence(jnp.float32)
+        network, ys = deep(xs)
+        params = network.init(jax.random.key(0))
+        found = unroll(network.step, params, network.init_state(params), xs).ys
+    np.testing.assert_allclose(found, ys, rtol=0, atol=1e-6)
+
+
 def make(library):
     """(cell, readout) by functions of a key, where there are such."""
     if library == "flax_linen":
