@@ -108,8 +108,8 @@ def monitor(
 
     It makes the same updates. Every so many of them, the first included, it calls
     ``callback(step, metrics)`` with ``grad_norm`` (of the gradient as it comes in), ``update_norm`` (of what
-    goes out), and ``monitored``, what `look` gives. It works inside jit and scan; under vmap it is called
-    once for every member, which ``train(seeds=, callbacks=)`` does better.
+    goes out), and ``monitored``, what `look` gives. It works inside jit and scan. Under vmap it calls once for
+    every member and looks at every update, which ``train(callbacks=, monitor=)`` does better.
 
     Parameters
     ----------
@@ -146,6 +146,11 @@ def monitor(
     def init(params):
         return MonitorState(inner.init(params), jnp.zeros((), jnp.int32))
 
+    def told(step, metrics):
+        # Again, since vmap runs both branches of a condition that differs between its members.
+        if step % every == 0:
+            callback(int(step), metrics)
+
     def update(updates, state, params=None, **extra):
         if look is not None and params is None:
             raise ValueError("training.monitor: look needs params; call update(grads, state, params).")
@@ -155,7 +160,7 @@ def monitor(
             metrics = {"grad_norm": tree_norm(updates), "update_norm": tree_norm(made)}
             if look is not None:
                 metrics["monitored"] = look(params)
-            jax.debug.callback(lambda step, metrics: callback(int(step), metrics), state.count, metrics)
+            jax.debug.callback(told, state.count, metrics)
 
         lax.cond(state.count % every == 0, tell, lambda: None)
         return made, MonitorState(inner_state, state.count + 1)

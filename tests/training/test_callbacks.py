@@ -158,6 +158,16 @@ def test_a_monitored_optimizer_makes_the_same_updates_and_tells_now_and_then(loo
     assert_close(first["monitored"], jax.tree.map(np.asarray, look(PARAMS)))
 
 
+def test_a_monitored_optimizer_of_several_seeds_tells_of_each_when_it_is_due():
+    seen, callback = recorder()
+    training.train(
+        CELL, FULL, monitor(optax.sgd(0.1), callback, every=2), lambda _: BATCH,
+        steps=5, seeds=2, key=jax.random.key(0), progress=False,
+    )  # fmt: skip
+    jax.effects_barrier()
+    assert sorted(step for step, _ in seen) == [0, 0, 2, 2, 4, 4]
+
+
 def test_a_monitored_optimizer_hands_on_what_others_need():
     seen, callback = recorder()
     backtracking = optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(5))
