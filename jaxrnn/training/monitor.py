@@ -108,8 +108,8 @@ def monitor(
 
     It makes the same updates. Every so many of them, the first included, it calls
     ``callback(step, metrics)`` with ``grad_norm`` (of the gradient as it comes in), ``update_norm`` (of what
-    goes out), and ``monitored``, what `look` gives. It works inside jit and scan. Under vmap it calls once for
-    every member and looks at every update, which ``train(callbacks=, monitor=)`` does better.
+    goes out), and ``monitored``, what `look` gives. It works inside jit and scan. Under vmap it calls once
+    for every member and looks at every update, which ``train(callbacks=, monitor=)`` does better.
 
     Parameters
     ----------
