@@ -1,5 +1,6 @@
 """Settings of every test: double precision, no silent promotion, one BLAS thread."""
 
+import gc
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,9 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+
+# A tenth of the suite's time, by default: what JAX traces and compiles lives long, and is looked through again.
+gc.set_threshold(50_000, 20, 20)
 
 _MAPS = Path("/proc/self/maps")
 
