@@ -28,7 +28,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
-# A tenth of the suite's time, by default: what JAX traces and compiles lives long, and is looked through again.
+# By default a tenth of the suite's time: what JAX traces and compiles lives long and is searched again.
 gc.set_threshold(50_000, 20, 20)
 
 _MAPS = Path("/proc/self/maps")
