@@ -1,6 +1,6 @@
 """Trace-time checks, with every message that more than one function needs.
 
-All of them look at shapes, dtypes and Python integers only, so that they cost nothing at run time.
+The checks look at shapes, dtypes and Python integers only, so that they cost nothing at run time.
 """
 
 from __future__ import annotations

@@ -61,10 +61,14 @@ def brief(value: Any) -> str:
         return _array(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return f"{type(value).__name__}(...)"
-    if isinstance(value, tuple | list | dict) and len(repr(value)) > _LONGEST:
+    if isinstance(value, tuple | list | dict) and (_holds_arrays(value) or len(repr(value)) > _LONGEST):
         inside = f": {', '.join(map(str, value))}" if isinstance(value, dict) else ""
         return _cut(f"{type(value).__name__} of {len(value)}{inside}")
     return _cut(repr(value))
+
+
+def _holds_arrays(tree):
+    return any(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(tree))
 
 
 def _cut(text):

@@ -156,7 +156,7 @@ def _add_options(parser, compares):
     )
     parser.add_argument("--column", metavar="NAME", help="the column to forecast, of --csv or --task series")
     parser.add_argument(
-        "--inputs", metavar="NAME", nargs="+", help="the columns that the network reads (default: the same)"
+        "--inputs", metavar="NAME", nargs="+", help="the columns that the network reads (default: that one)"
     )
     parser.add_argument(
         "--alphabet", choices=("letters", "all"), default="letters", help="27 symbols, or all"

@@ -46,6 +46,7 @@ class Told(NamedTuple):
         ((1, None), "(1, None)"),
         ("x" * 100, "'" + "x" * 69 + "…"),
         (list(range(100)), "list of 100"),
+        ((np.ones(2), None), "tuple of 2"),
         ({"W_hh": np.ones(100), "b": np.ones(100)}, "dict of 2: W_hh, b"),
     ],
 )

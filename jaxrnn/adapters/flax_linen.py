@@ -55,7 +55,8 @@ def flax_linen(module: Any, input_size: int) -> Cell:
         return module.initialize_carry(jax.random.key(0), (size,)) if has_memory else ()
 
     def init(key):
-        x = jnp.zeros(size, jax.dtypes.canonicalize_dtype(module.param_dtype))
+        # A module of your own may have no param_dtype.
+        x = jnp.zeros(size, jax.dtypes.canonicalize_dtype(getattr(module, "param_dtype", float)))
         variables = module.init(key, *((start(), x) if has_memory else (x,)))
         more = sorted(set(variables) - {"params"})
         if more:
@@ -63,7 +64,7 @@ def flax_linen(module: Any, input_size: int) -> Cell:
                 f"adapters.flax_linen: the module keeps {', '.join(more)} beside its parameters; a step is a "
                 "pure function of parameters, state and input."
             )
-        return variables["params"]
+        return variables.get("params", {})
 
     def step(params, h_tm1, x_t):
         if has_memory:

@@ -67,7 +67,7 @@ def haiku(make: Callable[[], Any], input_size: int) -> Cell:
         return step.init(key, start.apply({}), jnp.zeros(size))
 
     def init_state(params):
-        dtype = jnp.result_type(*jax.tree.leaves(params))
-        return jax.tree.map(lambda leaf: leaf.astype(dtype), start.apply({}))
+        dtypes = [leaf.dtype for leaf in jax.tree.leaves(params)]
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(*dtypes)), start.apply({}))
 
     return Cell(init, init_state, step.apply)

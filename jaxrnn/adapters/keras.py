@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 from jaxrnn import _checks
 from jaxrnn.adapters._modules import refuse_loop
 from jaxrnn.types import Cell
@@ -45,7 +47,6 @@ def keras(layer: Any, input_size: int | None = None) -> Cell:
     -------
     >>> import os
     >>> os.environ["KERAS_BACKEND"] = "jax"
-    >>> import jax
     >>> from keras import layers
     >>> cell = keras(layers.GRUCell(4), input_size=3)
     >>> params = cell.init(jax.random.key(0))
@@ -66,15 +67,16 @@ def keras(layer: Any, input_size: int | None = None) -> Cell:
     fixed = [variable.value for variable in layer.non_trainable_variables]
     has_memory = hasattr(layer, "state_size")
 
+    def one(tree):
+        """Of a batch of one sequence."""
+        return jax.tree.map(lambda leaf: leaf[0], tree)
+
     def init_state(_):
-        return [state[0] for state in layer.get_initial_state(batch_size=1)] if has_memory else []
+        return one(layer.get_initial_state(batch_size=1)) if has_memory else []
 
     def step(params, h_tm1, x_t):
-        states = [[h[None] for h in h_tm1]] if has_memory else []
-        result, _ = layer.stateless_call(params, fixed, x_t[None], *states)
-        if not has_memory:
-            return h_tm1, result[0]
-        y_t, h_t = result
-        return [h[0] for h in h_t], y_t[0]
+        batch = jax.tree.map(lambda leaf: leaf[None], (x_t, h_tm1) if has_memory else (x_t,))
+        result = one(layer.stateless_call(params, fixed, *batch)[0])
+        return (result[1], result[0]) if has_memory else (h_tm1, result)
 
     return Cell(lambda _: [variable.value for variable in layer.trainable_variables], init_state, step)

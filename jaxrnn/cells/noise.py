@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import compress
-
 import jax
 import jax.numpy as jnp
 
@@ -55,11 +53,16 @@ def zoneout(cell: Cell, rate: float) -> Cell:
         x_t, key_t = _checks.input_pair("zoneout", x_t, "key_t")
         h_t, y_t = cell.step(params, h_tm1, x_t)
         leaves, tree = jax.tree.flatten(h_t)
+        if key_t is None:
+            masks = [jnp.asarray(rate, leaf.dtype) for leaf in leaves]
+        else:
+            masks = [
+                _mask(k, rate, leaf)
+                for k, leaf in zip(jax.random.split(key_t, len(leaves)), leaves, strict=True)
+            ]
         kept = [
-            kept * old + (1 - kept) * new
-            for kept, old, new in zip(
-                _masks(key_t, rate, leaves), jax.tree.leaves(h_tm1), leaves, strict=True
-            )
+            mask * old + (1 - mask) * new
+            for mask, old, new in zip(masks, jax.tree.leaves(h_tm1), leaves, strict=True)
         ]
         follows = {id(leaf): mixed for leaf, mixed in zip(leaves, kept, strict=True)}
         return jax.tree.unflatten(tree, kept), jax.tree.map(lambda y: follows.get(id(y), y), y_t)
@@ -104,17 +107,17 @@ def dropout(cell: Cell, rate: float) -> Cell:
     """
     rate = _checks.fraction("dropout", "rate", rate, below_1=True)
 
+    def dropped(x, key):
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        return (1 - _mask(key, rate, x)) * x / (1 - rate)
+
     def step(params, h_tm1, x_t):
         x_t, key_t = _checks.input_pair("dropout", x_t, "key_t")
         if key_t is not None:
             leaves, tree = jax.tree.flatten(x_t)
-            real = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves]
-            dropped = iter(_masks(key_t, rate, list(compress(leaves, real))))
-            leaves = [
-                (1 - next(dropped)) * x / (1 - rate) if drops else x
-                for x, drops in zip(leaves, real, strict=True)
-            ]
-            x_t = jax.tree.unflatten(tree, leaves)
+            keys = jax.random.split(key_t, len(leaves))
+            x_t = jax.tree.unflatten(tree, map(dropped, leaves, keys))
         return cell.step(params, h_tm1, x_t)
 
     return Cell(cell.init, cell.init_state, step)
@@ -132,12 +135,6 @@ def with_keys(batch: Batch, key: Key) -> Batch:
     return batch._replace(xs=(batch.xs, jax.random.split(key, _checks.batch_shape("with_keys", batch))))
 
 
-def _masks(key, rate, leaves):
-    """1 with probability `rate` and else 0, shaped and typed as each leaf; the rate itself without a key."""
-    if key is None:
-        return [jnp.asarray(rate, leaf.dtype) for leaf in leaves]
-    keys = jax.random.split(key, len(leaves))
-    return [
-        jax.random.bernoulli(k, rate, leaf.shape).astype(leaf.dtype)
-        for k, leaf in zip(keys, leaves, strict=True)
-    ]
+def _mask(key, rate, leaf):
+    """1 with probability `rate` and else 0, shaped and typed as the leaf."""
+    return jax.random.bernoulli(key, rate, leaf.shape).astype(leaf.dtype)

@@ -7,10 +7,11 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 import pytest
 from flax import linen, nnx
 
-from jaxrnn import adapters
+from jaxrnn import adapters, unroll
 
 
 class Leak(eqx.Module):
@@ -60,6 +61,52 @@ def test_a_module_of_ones_own_with_its_state_is_a_cell():
     params = cell.init(jax.random.key(0))
     h, y = cell.step(params, cell.init_state(params) + 1, jnp.ones(2))
     assert h.tolist() == y.tolist() == [1.5, 1.5]
+
+
+class OwnLinen(linen.RNNCellBase):
+    """A Linen cell of a user's own, which says nothing of its dtype."""
+
+    @linen.compact
+    def __call__(self, h, x):
+        h = jnp.tanh(linen.Dense(2)(jnp.concatenate([h, x])))
+        return h, h
+
+    @linen.nowrap
+    def initialize_carry(self, _, input_shape):
+        return jnp.zeros((*input_shape[:-1], 2))
+
+    @property
+    def num_feature_axes(self):
+        return 1
+
+
+def test_a_linen_cell_of_ones_own_is_a_cell():
+    cell = adapters.flax_linen(OwnLinen(), 3)
+    params = cell.init(jax.random.key(0))
+    h, y = cell.step(params, cell.init_state(params), jnp.ones(3))
+    assert h.shape == (2,) and h.tolist() == y.tolist()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [adapters.flax_linen(linen.Sequential([jax.nn.relu]), 2), adapters.haiku(lambda: jax.nn.relu, 2)],
+    ids=["flax_linen", "haiku"],
+)
+def test_a_layer_without_parameters_is_one_without_memory(cell):
+    params = cell.init(jax.random.key(0))
+    assert not jax.tree.leaves(params) and cell.init_state(params) == ()
+    assert cell.step(params, (), jnp.array([-1.0, 2.0]))[1].tolist() == [0, 2]
+
+
+def test_stacked_cells_of_keras_are_a_cell():
+    inner = [keras.layers.LSTMCell(4), keras.layers.GRUCell(2)]
+    layer = keras.layers.RNN(keras.layers.StackedRNNCells(inner), return_sequences=True)
+    xs = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32)
+    expected = layer(xs[None])[0]
+    cell = adapters.keras(layer.cell)
+    params = cell.init(jax.random.key(0))
+    found = unroll(cell.step, params, cell.init_state(params), xs).ys
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
