@@ -154,6 +154,16 @@ def rescaled_log_norms(js):
     return np.array(found)
 
 
+def exact_spectrum(js):
+    """ln σ of js[-1]···js[0] by mpmath's SVD at 200 digits."""
+    with mpmath.workdps(200):
+        P = mpmath.eye(js.shape[1])
+        for J in np.asarray(js, np.float64):
+            P = mpmath.matrix(J.tolist()) * P
+        sigma = mpmath.svd_r(P, compute_uv=False)
+        return np.array([float(mpmath.log(s)) if s > mpmath.mpf(10) ** -150 else -np.inf for s in sigma])
+
+
 def exact_product(js, digits=60):
     """js[-1]···js[0] as an [n, n] array of mpmath numbers, exact in effect."""
     with mpmath.workdps(digits + 8 * len(js)):

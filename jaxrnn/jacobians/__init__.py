@@ -10,6 +10,7 @@ from jaxrnn.jacobians.log_norm import log_norm
 from jaxrnn.jacobians.lyapunov import GrowthRates, growth_rates, leading_growth_rates
 from jaxrnn.jacobians.norms import Norms, norms
 from jaxrnn.jacobians.product import product
+from jaxrnn.jacobians.spectra import spectra
 from jaxrnn.jacobians.spectrum import Spectrum, leading_spectrum, spectrum, spectrum_fan
 from jaxrnn.jacobians.step import step_jacobians
 
@@ -34,6 +35,7 @@ __all__ = [
     "oracle",
     "product",
     "product_bound",
+    "spectra",
     "spectrum",
     "spectrum_fan",
     "step_jacobians",

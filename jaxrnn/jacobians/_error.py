@@ -23,22 +23,25 @@ _SVD_ROUNDING = 100
 
 def log_error(
     log_moved: Float[Array, "A L"],
-    log_norm: Float[Array, "A L"],
+    log_sigma: Float[Array, "A L top"],
     log_abs: Float[Array, "A L"],
     residual: Float[Array, "A L"],
     lags: Int[Array, " L"],
     n: int,
-) -> Float[Array, "A L"]:
-    """|Δ ln σ₁| of a block of P, from how far rounding can have moved P, and ln ‖|J_t|...|J_{k+1}|‖.
+) -> Float[Array, "A L top"]:
+    """|Δ ln σ_i| of a block of P, from how far rounding can have moved P, and ln ‖|J_t|...|J_{k+1}|‖.
 
-    No block moves by more than P; nor by more than lag·2n·eps of what the absolute values give.
+    No block moves by more than P; nor by more than lag·2n·eps of what the absolute values give. No σ_i moves
+    by more than its block (Weyl), and the SVD rounds each by some eps·σ₁.
     """
-    eps = jnp.finfo(log_norm.dtype).eps
-    log_steps = jnp.log(2 * n * eps * lags.astype(log_norm.dtype))[None, :]
-    zero = log_norm == -jnp.inf
-    log_size = jnp.where(zero, 0.0, log_norm)
+    eps = jnp.finfo(log_sigma.dtype).eps
+    log_steps = jnp.log(2 * n * eps * lags.astype(log_sigma.dtype))[None, :, None]
+    zero = log_sigma == -jnp.inf
+    log_size = jnp.where(zero, 0.0, log_sigma)
+    log_moved, log_abs, residual = log_moved[..., None], log_abs[..., None], residual[..., None]
     moved = jnp.exp(jnp.minimum(jnp.minimum(log_moved, log_abs + log_steps) - log_size, 80.0))
-    relative = moved + (_SVD_ROUNDING + n) * eps + residual
+    below_norm = jnp.exp(jnp.minimum(log_size[..., :1] - log_size, 80.0))
+    relative = moved + (_SVD_ROUNDING + n) * eps * below_norm + residual
     error = jnp.where(relative < 1, -jnp.log1p(-jnp.minimum(relative, 0.999)), jnp.inf)
     # A zero is exact only where the sums of absolute values vanish too: then no rounding made it.
     of_zero = jnp.where(log_abs == -jnp.inf, 0.0, jnp.inf)
@@ -54,7 +57,7 @@ def log_moved(factors: Chain, swept: Sweep, at: np.ndarray, lags: np.ndarray) ->
     T = len(factors.exponents)
     log_E = _log_rounding(factors, swept.log_frobenius, at)
     if len(at) == len(lags) == T:
-        return _over_table(log_E, swept.log_norm[0])
+        return _over_table(log_E, swept.log_sigma[0, ..., 0])
     upper = _bounds_by_segments(factors)
     t, lag = jnp.asarray(at)[:, None], jnp.asarray(lags)[None, :]
     k = t - lag

@@ -14,7 +14,7 @@ from jaxrnn._pytree import after
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._precise import precise_matmul
 from jaxrnn.jacobians._scaled import Chain
-from jaxrnn.jacobians._top import top_singular_value
+from jaxrnn.jacobians._top import top_singular_values
 
 __all__ = ["Sweep", "View", "sweep"]
 
@@ -33,8 +33,8 @@ class View(NamedTuple):
 class Sweep(NamedTuple):
     """What was seen of P_{t,t-lag}, t in `at` and 1 <= lag <= max(lags); entries lag > t are leftovers."""
 
-    log_norm: Float[Array, "V A L"]
-    """ln σ₁ of every view, at the lags that were asked for."""
+    log_sigma: Float[Array, "V A L top"]
+    """ln σ₁ and what else was wanted of every view's singular values, at the lags that were asked for."""
     residual: Float[Array, "V A L"]
     """How far the iteration for σ₁ was from its end, relative to σ₁."""
     log_abs: Float[Array, "V A L"]
@@ -54,15 +54,15 @@ class _Slots(NamedTuple):
     a: Float[Array, "S R n"]
     a_exponent: Int[Array, "S R"]
     log_frobenius: Float[Array, " S"]
-    seen: Float[Array, "S 3 V"]
+    seen: Float[Array, "S top2 V"]
 
 
-def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...]) -> Sweep:
+def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...], top: int = 1) -> Sweep:
     """Advance ``P_{t,k} = P_{t,k+1} J_{k+1}`` for all t in `at` at once, lag by lag.
 
     `at` and `lags` are ascending NumPy integers, lags >= 1. Time: one product for every pair with
-    lag <= min(t, max(lags)), and one largest singular value a view for those that were asked for. Without
-    views, only the Frobenius norms are wanted, and plain products do.
+    lag <= min(t, max(lags)), and the `top` singular values of every view for those that were asked for.
+    Without views, only the Frobenius norms are wanted, and plain products do.
     """
     n, dtype = chain.mantissas.shape[-1], chain.mantissas.dtype
     block = min(_BLOCK, len(at))
@@ -71,6 +71,9 @@ def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...
     all_lags = np.arange(1, lags[-1] + 1)
     groups = sorted({(view.rows.start, view.rows.stop) for view in views})
 
+    def look(slots):
+        return _look(slots, views, groups, top)
+
     def one_lag(slots, inputs):
         lag, first, wanted = inputs
 
@@ -78,7 +81,9 @@ def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...
             t = lax.dynamic_slice_in_dim(jnp.asarray(times), b * block, block)
             some = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, b * block, block), slots)
             some = _multiply(some, chain, jnp.maximum(t - lag, 0))
-            seen = lax.cond(wanted, lambda some: _look(some, views, groups), lambda some: some.seen, some)
+            seen = lax.cond(
+                wanted, lambda some: _look(some, views, groups, top), lambda some: some.seen, some
+            )
             return jax.tree.map(
                 lambda leaf, new: lax.dynamic_update_slice_in_dim(leaf, new, b * block, 0),
                 slots,
@@ -98,14 +103,15 @@ def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...
         jnp.asarray(a, dtype),
         jnp.zeros((S, len(groups)), jnp.int32),
         jnp.zeros(S, dtype),
-        jnp.zeros((S, 3, len(views)), dtype),
+        jnp.zeros((S, top + 2, len(views)), dtype),
     )
     first_blocks = np.searchsorted(times, all_lags) // block
     inputs = (jnp.asarray(all_lags), jnp.asarray(first_blocks), jnp.asarray(np.isin(all_lags, lags)))
     end, (seen, log_frobenius) = lax.scan(one_lag, start, inputs)
     here = slice(S - len(at), None)
-    log_norm, residual, log_abs = jnp.transpose(seen[lags - 1][:, here], (2, 3, 1, 0))
-    return Sweep(log_norm, residual, log_abs, log_frobenius[:, here].T, end.P[here], end.P_exponent[here])
+    *log_sigma, residual, log_abs = jnp.transpose(seen[lags - 1][:, here], (2, 3, 1, 0))
+    log_sigma = jnp.stack(log_sigma, axis=-1)
+    return Sweep(log_sigma, residual, log_abs, log_frobenius[:, here].T, end.P[here], end.P_exponent[here])
 
 
 def _multiply(slots, chain, factor):
@@ -123,8 +129,8 @@ def _multiply(slots, chain, factor):
     return slots._replace(a=a, a_exponent=slots.a_exponent + grown_a + exponent[:, None])
 
 
-def _look(slots, views, groups):
-    """[S, 3, V]: ln σ₁, its residual and the bound by absolute values, for every view."""
+def _look(slots, views, groups, top):
+    """[S, top + 2, V]: ln σ_i, the residual of σ₁ and the bound by absolute values, for every view."""
     if not views:
         return slots.seen
     # Blocks of one shape go through one batched call: one each takes long to compile with many layers.
@@ -140,18 +146,20 @@ def _look(slots, views, groups):
         in_group = np.array([groups.index((view.rows.start, view.rows.stop)) for view in some])
         sums = jnp.stack([slots.a[:, g, view.cols] for g, view in zip(in_group, some, strict=True)], axis=1)
         exponents = slots.P_exponent[:, None], slots.a_exponent[:, in_group]
-        looks.append(_look_at_blocks(after(blocks, looks[-1:]), sums, *exponents))
+        looks.append(_look_at_blocks(after(blocks, looks[-1:]), sums, *exponents, top))
     order = np.argsort(np.concatenate(list(shapes.values())))
     return jnp.concatenate(looks, axis=2)[:, :, order]
 
 
-def _look_at_blocks(blocks, sums, exponents, sum_exponents):
-    """[S, 3, V] of blocks [S, V, rows, cols] and the sums of absolute values in their columns."""
+def _look_at_blocks(blocks, sums, exponents, sum_exponents, top):
+    """[S, top + 2, V] of blocks [S, V, rows, cols] and the sums of absolute values in their columns."""
     S, V = blocks.shape[:2]
     # A block may be so small beside the others that its squares underflow.
     blocks, smaller = _scaled.normalise(blocks.reshape(S * V, *blocks.shape[2:]))
-    sigma, residual, smaller = (x.reshape(S, V) for x in (*top_singular_value(blocks), smaller))
+    sigma, residual = top_singular_values(blocks, top)
+    sigma, residual, smaller = sigma.reshape(S, V, top), residual.reshape(S, V), smaller.reshape(S, V)
     # ‖A‖₂ <= sqrt(columns)·‖A‖₁.
     bound = jnp.sqrt(jnp.asarray(sums.shape[-1], sums.dtype)) * jnp.max(sums, axis=-1)
-    log_norm = _scaled.log_scaled(sigma, exponents + smaller)
-    return jnp.stack([log_norm, residual, _scaled.log_scaled(bound, sum_exponents)], axis=1)
+    log_sigma = _scaled.log_scaled(sigma, (exponents + smaller)[..., None])
+    rest = jnp.stack([residual, _scaled.log_scaled(bound, sum_exponents)], axis=1)
+    return jnp.concatenate([jnp.moveaxis(log_sigma, -1, 1), rest], axis=1)

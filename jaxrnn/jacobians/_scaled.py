@@ -54,7 +54,7 @@ def normalise(
     return jnp.ldexp(A, (half - exponent)[..., None, None]), exponent
 
 
-def log_scaled(mantissa: Float[Array, "*shape"], exponent: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+def log_scaled(mantissa: Float[Array, "*#shape"], exponent: Int[Array, "*#shape"]) -> Float[Array, "*#shape"]:
     """``ln(mantissa · 2^exponent)``; -inf for zero."""
     return jnp.log(mantissa) + exponent.astype(mantissa.dtype) * LN2
 

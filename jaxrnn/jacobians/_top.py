@@ -1,6 +1,8 @@
-"""The largest singular value of many matrices at once."""
+"""The largest singular values of many matrices at once."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,29 +12,33 @@ from jaxtyping import Array, Float
 from jaxrnn._pytree import after
 from jaxrnn.jacobians import _scaled
 
-__all__ = ["top_singular_value"]
+__all__ = ["top_singular_values"]
 
 _SVD_UP_TO = 64
 
 
-def top_singular_value(A: Float[Array, "b n m"]) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """σ₁ of each matrix, and the relative residual of the iteration that found it (0 after an SVD).
+def top_singular_values(
+    A: Float[Array, "b n m"], top: int
+) -> tuple[Float[Array, "b top"], Float[Array, " b"]]:
+    """The `top` σ_i of each matrix, and the relative residual of the iteration for σ₁ (0 after an SVD).
 
-    Small matrices get an SVD. Above 64 rows and columns, Golub-Kahan bidiagonalisation costs a fraction of
-    it; if it has not converged for every matrix of the batch, all of them get an SVD.
+    Small matrices get an SVD, and so do all where more than σ₁ is wanted. For σ₁ above 64 rows and columns,
+    Golub-Kahan bidiagonalisation costs a fraction of it; if it has not converged for every matrix of the
+    batch, all of them get an SVD.
     """
-    if min(A.shape[1:]) <= _SVD_UP_TO:
-        return _by_svd(A)
+    if top > 1 or min(A.shape[1:]) <= _SVD_UP_TO:
+        return _by_svd(A, top)
     eps = jnp.finfo(A.dtype).eps
     sigma, residual = jax.vmap(lambda A: _golub_kahan(A, steps=16 if eps > 1e-10 else 32))(A)
     # The error of a Ritz value is quadratic in its residual.
     converged = jnp.all(residual <= jnp.sqrt(eps))
-    return lax.cond(converged, lambda _: (sigma, residual), _by_svd, after(A, sigma))
+    by_svd = partial(_by_svd, top=top)
+    return lax.cond(converged, lambda _: (sigma[:, None], residual), by_svd, after(A, sigma))
 
 
-def _by_svd(A):
-    sigma = jnp.linalg.svd(A, compute_uv=False)[:, 0]
-    return sigma, jnp.zeros_like(sigma)
+def _by_svd(A, top):
+    sigma = jnp.linalg.svd(A, compute_uv=False)[:, :top]
+    return sigma, jnp.zeros_like(sigma[:, 0])
 
 
 def _golub_kahan(A, steps):

@@ -16,7 +16,7 @@ from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._error import log_error, log_moved
 from jaxrnn.jacobians._products import View, sweep
 
-__all__ = ["CERTIFIED_BELOW", "Norms", "norms", "norms_of_views"]
+__all__ = ["CERTIFIED_BELOW", "Norms", "norms", "norms_of_views", "singular_values_of_views"]
 
 CERTIFIED_BELOW = 0.23
 """A logarithm counts as certified while its error bound is below this many nats: a tenth of a decade."""
@@ -98,6 +98,12 @@ def norms(
 
 def norms_of_views(function: str, js, views: tuple[View, ...], at, lags) -> list[Norms]:
     """Norms of the whole product, then of each of its blocks; arguments and shapes as for `norms`."""
+    tables = singular_values_of_views(function, js, views, at, lags, top=1)
+    return [Norms(log[..., 0], error[..., 0], error[..., 0] < CERTIFIED_BELOW) for log, error in tables]
+
+
+def singular_values_of_views(function: str, js, views: tuple[View, ...], at, lags, top: int):
+    """(ln σ_i, its error), each [..., top], of the whole product, then of each of its blocks."""
     T, n = _checks.jacobian_chain(function, js)
     times = _checks.indices(function, "at", at, T)
     wanted = _checks.indices(function, "lags", lags, T)
@@ -108,36 +114,37 @@ def norms_of_views(function: str, js, views: tuple[View, ...], at, lags) -> list
     swept_t, swept_lag = np.unique(times[times > 0]), np.unique(wanted[wanted > 0])
     if not (len(swept_t) and len(swept_lag)):
         swept_t = swept_lag = np.zeros(0, int)
-    swept = _sweep_with_errors(factors, swept_t, swept_lag, views)
+    swept = _sweep_with_errors(factors, swept_t, swept_lag, views, top)
     lag = np.broadcast_to(wanted, (len(times), len(wanted))) if lags is not None else times[:, None] - wanted
     t = np.broadcast_to(times[:, None], lag.shape)
     row, column = np.searchsorted(swept_t, t), np.searchsorted(swept_lag, lag)
     n_bad = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(~factors.finite)])
-    clean = n_bad[t] == n_bad[np.maximum(t - lag, 0)]
-    exists, inside = (lag >= 0) & (lag <= t), (lag > 0) & (lag <= t)
+    clean = (n_bad[t] == n_bad[np.maximum(t - lag, 0)])[..., None]
+    exists, inside = ((lag >= first) & (lag <= t) for first in (0, 1))
+    exists, inside = exists[..., None], inside[..., None]
 
     def assemble(at_start, swept):
-        log_norm, error = jnp.broadcast_to(at_start, lag.shape), jnp.zeros(lag.shape, factors.mantissas.dtype)
+        shape = (*lag.shape, top)
+        log_sigma, error = jnp.broadcast_to(at_start, shape), jnp.zeros(shape, factors.mantissas.dtype)
         if swept:
-            log_norm, error = (
+            log_sigma, error = (
                 jnp.where(inside, table.at[row, column].get(mode="clip"), rest)
-                for table, rest in zip(swept, (log_norm, error), strict=True)
+                for table, rest in zip(swept, (log_sigma, error), strict=True)
             )
-        log_norm = jnp.where(exists, jnp.where(clean, log_norm, jnp.nan), -jnp.inf)
-        error = jnp.where(exists & ~clean, jnp.inf, error)
-        return Norms(log_norm, error, error < CERTIFIED_BELOW)
+        log_sigma = jnp.where(exists, jnp.where(clean, log_sigma, jnp.nan), -jnp.inf)
+        return log_sigma, jnp.where(exists & ~clean, jnp.inf, error)
 
     at_start = np.array([0 if view.rows.start == view.cols.start else -np.inf for view in views])
     tables = jax.vmap(assemble)(jnp.asarray(at_start, factors.mantissas.dtype), swept)
     return [jax.tree.map(lambda leaf, i=i: leaf[i], tables) for i in range(len(views))]
 
 
-def _sweep_with_errors(factors, at, lags, views):
-    """(ln σ₁, its error) at [view, t in at, lag]; nothing without times."""
+def _sweep_with_errors(factors, at, lags, views, top):
+    """(ln σ_i, its error) at [view, t in at, lag, i]; nothing without times."""
     if not len(at):
         return ()
-    swept = sweep(factors, at, lags, views)
+    swept = sweep(factors, at, lags, views, top)
     moved = log_moved(factors, swept, at, lags)
     n = factors.mantissas.shape[-1]
     error = jax.vmap(lambda *of_view: log_error(moved, *of_view, jnp.asarray(lags), n))
-    return swept.log_norm, error(swept.log_norm, swept.log_abs, swept.residual)
+    return swept.log_sigma, error(swept.log_sigma, swept.log_abs, swept.residual)

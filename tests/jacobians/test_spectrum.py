@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-import mpmath
 import numpy as np
 import pytest
 from cases import CELLS, make_sequence, run_jacobians
+from oracles import exact_spectrum
 
 from jaxrnn import NumericalError
 from jaxrnn.jacobians import norms, spectrum
@@ -16,16 +16,6 @@ compiled = jax.jit(spectrum, static_argnums=(1, 2))
 
 def compute(js, t=None, k=0):
     return jax.tree.map(np.asarray, compiled(js, t, k))
-
-
-def exact_spectrum(js):
-    """ln σ of js[-1]···js[0] by mpmath's SVD at 200 digits."""
-    with mpmath.workdps(200):
-        P = mpmath.eye(js.shape[1])
-        for J in np.asarray(js, np.float64):
-            P = mpmath.matrix(J.tolist()) * P
-        sigma = mpmath.svd_r(P, compute_uv=False)
-        return np.array([float(mpmath.log(s)) if s > mpmath.mpf(10) ** -150 else -np.inf for s in sigma])
 
 
 def assert_certified_values_are_right(result, exact):
