@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from jaxrnn import _checks
 from jaxrnn._display import shown
@@ -16,7 +16,7 @@ from jaxrnn._pytree import ravel
 from jaxrnn.gradients import chunked, full
 from jaxrnn.gradients.fidelity import measure
 from jaxrnn.training import Optimizer, TrainResult, train
-from jaxrnn.types import Batch, Cell, Estimator, Key, StepLoss
+from jaxrnn.types import Batch, Cell, Estimator, Key, Params, StepLoss
 
 __all__ = ["Comparison", "compare"]
 
@@ -73,6 +73,8 @@ def compare(
     key: Key,
     seeds: int = 3,
     stream: bool = False,
+    monitor: Callable[[Params], PyTree] | None = None,
+    monitor_every: int = 100,
     progress: bool | str = True,
 ) -> Comparison:
     """Train one network under several windows, other estimators and full BPTT, and measure what each loses.
@@ -86,8 +88,8 @@ def compare(
     estimators : others by name, as functions of step and step_loss, such as
         ``{"uoro": gradients.uoro, "π = 0.9": partial(gradients.randomized, keep=0.9)}``.
     held_out : ``key -> Batch`` for the final loss; by default fresh batches of `data`.
-    steps, seeds, key, stream, progress : as for `training.train`. Unless in a stream, every batch starts at
-        ``cell.init_state``, and the gradient reaches a learned h_0.
+    steps, seeds, key, stream, monitor, monitor_every, progress : as for `training.train`. Unless in a
+        stream, every batch starts at ``cell.init_state``, and the gradient reaches a learned h_0.
 
     Returns
     -------
@@ -151,6 +153,8 @@ def compare(
             key=key_train,
             seeds=seeds,
             stream=stream,
+            monitor=monitor,
+            monitor_every=monitor_every,
             progress=title if progress else False,
         )
         if results[label].interrupted:

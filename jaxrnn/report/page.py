@@ -8,6 +8,7 @@ import html
 import io
 from collections.abc import Sequence
 
+from jaxrnn.report.explorer import explorer, part
 from jaxrnn.report.figures import Picture
 from jaxrnn.report.study import Study
 
@@ -36,19 +37,8 @@ _VERDICT_COLUMNS = {
     "saturated": "saturated",
 }
 
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.7rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
-img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
-figure { margin: 0; } figcaption { font-size: 0.9rem; max-width: 60rem; }
-.table { overflow-x: auto; }
-.table + .table { margin-top: 1.5rem; }
-table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.2rem 0.55rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-footer { margin-top: 3rem; font-size: 0.85rem; opacity: 0.8; overflow-wrap: anywhere; }
-"""
+_NOTHING_ELSE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+"""The browser itself holds the page to needing nothing else."""
 
 
 def page(title: str, studies: Sequence[Study], pictures: Sequence[Picture], facts: dict[str, str]) -> str:
@@ -56,6 +46,7 @@ def page(title: str, studies: Sequence[Study], pictures: Sequence[Picture], fact
     parts = [f"<h1>{html.escape(title)}</h1>"]
     parts += ["<h2>In short</h2>", *(_summary(s) for s in studies), *_advice(studies), "<h2>In numbers</h2>"]
     parts += [_html_table(header, rows) for header, rows in _tables(studies)]
+    parts.append(explorer(studies))
     for picture in pictures:
         data = base64.b64encode(picture.png).decode()
         parts.append(
@@ -68,7 +59,8 @@ def page(title: str, studies: Sequence[Study], pictures: Sequence[Picture], fact
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+        f'<meta http-equiv="Content-Security-Policy" content="{_NOTHING_ELSE}">'
+        f"<title>{html.escape(title)}</title><style>{part('page.css')}</style></head>"
         f"<body>{''.join(parts)}</body></html>\n"
     )
 

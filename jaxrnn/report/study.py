@@ -11,11 +11,15 @@ import numpy as np
 from jaxrnn import cells, gradients
 from jaxrnn._checks import choice
 from jaxrnn.diagnosis import Comparison, Diagnosis, compare, diagnose
+from jaxrnn.report.snapshots import Snapshots, snapshots
 from jaxrnn.tasks import Task
 from jaxrnn.training import clipped_adam, train
 from jaxrnn.types import Cell
 
 __all__ = ["CELLS", "Settings", "Study", "build_cell", "study"]
+
+_MOMENTS, _CHUNK = 4, 20
+# Looks at the parameters after the first; steps of a compiled call of `train`.
 
 CELLS = {"elman": cells.elman, "gru": cells.gru, "lstm": cells.lstm}
 
@@ -38,6 +42,8 @@ class Study(NamedTuple):
     cell: str
     comparison: Comparison | None
     diagnosis: Diagnosis | None
+    snapshots: Snapshots | None
+    """Of the network that full BPTT trains."""
 
     def rows(self) -> list[dict[str, float | str]]:
         """Rows of the table, one a window; the diagnosis stands in that of full BPTT."""
@@ -58,20 +64,26 @@ def study(name: str, task: Task, settings: Settings, *, progress: bool = True) -
     cell = build_cell(name, task, settings.hidden)
     key_train, key_held_out = jax.random.split(jax.random.key(settings.seed))
     title = name if progress else False
-    comparison = diagnosis = None
+    comparison = diagnosis = found = None
     if settings.with_comparison:
-        comparison = _compare(cell, task, settings, key_train, title)
-        params = comparison.results[-1].seed()
+        comparison, trained = _compare(cell, task, settings, key_train, title)
     else:
-        params = _train_exactly(cell, task, settings, key_train, title)
+        trained = _train_exactly(cell, task, settings, key_train, title)
     if settings.with_spectra:
         if progress:
             print(f"{name} diagnosis", file=sys.stderr)
-        diagnosis = _diagnose(name, cell, task, params, key_held_out)
-    return Study(name, comparison, diagnosis)
+        batch = task.held_out(key_held_out)
+        history = _history(cell, trained, key_train)
+        _, params = history[-1]
+        h_0 = cell.initial_states(params, len(jax.tree.leaves(batch.xs)[0]))
+        diagnosis = _diagnose(name, cell, task, params, h_0, batch)
+        first_h_0, first_xs = jax.tree.map(lambda leaf: leaf[0], (h_0, batch.xs))
+        found = snapshots(cell.step, history, first_h_0, first_xs)
+    return Study(name, comparison, diagnosis, found)
 
 
 def _compare(cell, task, settings, key, title):
+    """The comparison without what only further training would need, and the run of full BPTT."""
     comparison = compare(
         cell,
         task.step_loss,
@@ -82,27 +94,62 @@ def _compare(cell, task, settings, key, title):
         steps=settings.steps,
         seeds=settings.seeds,
         key=key,
+        **_watch(settings),
         progress=title,
     )
-    # The report keeps parameters and history, not what only further training would need.
-    results = tuple(result._replace(opt_state=None, carry=None) for result in comparison.results)
-    return comparison._replace(results=results)
+    results = tuple(
+        result._replace(
+            opt_state=None,
+            carry=None,
+            history=result.history._replace(monitored=None, monitored_steps=None),
+        )
+        for result in comparison.results
+    )
+    return comparison._replace(results=results), comparison.results[-1]
 
 
 def _train_exactly(cell, task, settings, key, title):
-    """The parameters of one seed after full BPTT; untrained ones if there are no steps."""
+    """The run of full BPTT with one seed; None if there are no steps."""
     if not settings.steps:
-        return cell.init(key)
+        return None
     exact = gradients.full(cell.step, task.step_loss, init_state=cell.init_state)
-    result = train(cell, exact, clipped_adam(), task.sample, steps=settings.steps, key=key, progress=title)
+    result = train(
+        cell,
+        exact,
+        clipped_adam(),
+        task.sample,
+        steps=settings.steps,
+        key=key,
+        **_watch(settings),
+        progress=title,
+    )
     if result.interrupted:
         raise KeyboardInterrupt
-    return result.seed()
+    return result
 
 
-def _diagnose(name, cell, task, params, key):
-    batch = task.held_out(key)
-    h_0 = cell.initial_states(params, len(jax.tree.leaves(batch.xs)[0]))
+def _watch(settings):
+    """What makes `train` keep the parameters of some moments."""
+    # Whole chunks between them: chunks of another length are compiled anew.
+    return {
+        "monitor": lambda params: params,
+        "monitor_every": _CHUNK * -(-settings.steps // (_MOMENTS * _CHUNK)),
+    }
+
+
+def _history(cell, trained, key):
+    """(steps done, parameters) of the first seed, from untrained to the end."""
+    if trained is None:
+        return [(0, cell.init(key))]
+    history, steps = trained.history, trained.history.loss.shape[1]
+    seen = {
+        int(done): jax.tree.map(lambda leaf, m=m: leaf[0, m], history.monitored)
+        for m, done in enumerate(history.monitored_steps)
+    }
+    return list((seen | {steps: trained.seed()}).items())
+
+
+def _diagnose(name, cell, task, params, h_0, batch):
     # Only the Elman cell has the bound (γλ)^lag of E14.
     W_hh, gamma = (params[0]["W_hh"], cells.activations.tanh.gamma) if name == "elman" else (None, None)
     return diagnose(cell.step, task.step_loss, params, h_0, batch, W_hh=W_hh, gamma=gamma)

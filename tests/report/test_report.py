@@ -67,8 +67,8 @@ LSTM = {
     "0.c": Saturation(np.ones(2), np.arange(3.0), None),
 }
 STUDIES = [
-    Study("elman", comparison(), diagnosis()),
-    Study("lstm", comparison(), diagnosis(**UNKNOWN, saturation=LSTM)),
+    Study("elman", comparison(), diagnosis(), None),
+    Study("lstm", comparison(), diagnosis(**UNKNOWN, saturation=LSTM), None),
 ]
 EMPTY = diagnosis(
     **UNKNOWN,
@@ -92,7 +92,7 @@ EMPTY = diagnosis(
             [s._replace(comparison=None) for s in STUDIES],
             ["norm_by_lag", "norms", "gradient_by_lag", "spectrum_fan", "saturation"],
         ),
-        ([Study("gru", comparison(("full",)), None)], ["loss"]),
+        ([Study("gru", comparison(("full",)), None, None)], ["loss"]),
     ],
     ids=["report", "compare", "spectra", "full only"],
 )
@@ -105,8 +105,8 @@ def test_pictures_are_those_there_are_numbers_for(studies, names):
 
 
 def test_a_network_without_one_finite_number_is_drawn_all_the_same():
-    assert len(list(draw([Study("gru", None, EMPTY)], TASK))) == 5
-    assert len(list(draw([Study("gru", None, diagnosis(T=1, n=1))], TASK))) == 5
+    assert len(list(draw([Study("gru", None, EMPTY, None)], TASK))) == 5
+    assert len(list(draw([Study("gru", None, diagnosis(T=1, n=1), None)], TASK))) == 5
 
 
 def test_csv_holds_every_number_in_full():
