@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import matplotlib
 from sphinx.util import logging
 
 LOGGER = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ release = version = jaxrnn.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated", "mathml"]
 exclude_patterns = ["_build"]
 nb_execution_mode = "off"
+nb_merge_streams = True
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath"]
 html_math_renderer = "mathml"
@@ -31,8 +33,10 @@ smartquotes = False
 html_theme = "furo"
 html_title = f"jaxrnn {release}"
 html_show_sourcelink = False
+html_show_copyright = False
 html_copy_source = False
-html_static_path = ["_static"]
+# The font is for formulas where the reader's machine has none with their letters.
+html_static_path = ["_static", str(Path(matplotlib.get_data_path(), "fonts/ttf/STIXGeneral.ttf"))]
 html_css_files = ["site.css"]
 
 autodoc_member_order = "bysource"

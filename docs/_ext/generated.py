@@ -98,8 +98,7 @@ def tutorial_pictures(app):
     if drawn.exists() and drawn.stat().st_mtime > newest:
         return
     folder.mkdir(exist_ok=True)
-    # Most of the time is compilation, and nothing here runs for long.
-    settings = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "MPLBACKEND": "agg"}
+    settings = {"XLA_FLAGS": pages.QUICK_XLA, "JAX_PLATFORMS": "cpu", "MPLBACKEND": "agg"}
     command = [sys.executable, pages.__file__, str(page)]
     environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
