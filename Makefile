@@ -18,7 +18,7 @@ help:
 	@echo "make test       the test suite and the doctests"
 	@echo "make lint       style, types"
 	@echo "make notebooks  run the notebooks"
-	@echo "make docs       the documentation: docs/_build/html/index.html"
+	@echo "make docs       the documentation, with the notebooks: docs/_build/html/index.html"
 	@echo "make bench      the benchmarks: a dated table in benchmarks/results/"
 	@echo "make bench-quick  the same, small: does it run?"
 	@echo "make studies    train: the remedies, the adding problem, the real tasks: studies/results/"
@@ -45,8 +45,13 @@ format: $(VENV)/.with-test
 
 notebooks: $(VENV)/.with-notebooks
 	$(BIN)/python tools/run_notebooks.py
+	@touch build/notebooks/.done
 
-docs: $(VENV)/.with-docs
+# Only when they are older than what they show.
+build/notebooks/.done: $(wildcard notebooks/*.py) $(shell find jaxrnn -name '*.py')
+	$(MAKE) notebooks
+
+docs: $(VENV)/.with-docs build/notebooks/.done
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 bench: $(VENV)/.with-bench
@@ -62,7 +67,7 @@ studies: $(VENV)/.with-tasks
 	$(BIN)/python -m studies
 
 clean:
-	rm -rf $(VENV) build dist report docs/_build .pytest_cache .ruff_cache .jax_cache .hypothesis
+	rm -rf $(VENV) build dist report docs/_build docs/notebooks docs/pictures .pytest_cache .ruff_cache .jax_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -2,18 +2,14 @@
 
 import gc
 import os
-from importlib.metadata import version
 from pathlib import Path
+
+from pages import QUICK_XLA
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Nearly all of the suite's time is compilation; doctests, notebooks and reports run what users run.
-# The older emitters take two thirds of the time; after 0.10 XLA has no others, and refuses the flag.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0"
-    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""),
-)
+os.environ.setdefault("XLA_FLAGS", QUICK_XLA)
 # Both workers, and the next run, take from here what was compiled before.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

@@ -1,19 +1,17 @@
 """The examples of the README and of the docs' first page, as a reader would paste them."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 
 _ROOT = Path(__file__).parents[1]
 _EXAMPLES = {
-    f"{page} {i}": example
+    f"{page} {i}": block.code
     for page in ("README.md", "docs/index.md")
-    for i, example in enumerate(
-        re.findall(r"```python\n(.*?)```", (_ROOT / page).read_text(encoding="utf-8"), re.S)
-    )
+    for i, block in enumerate(pages.blocks(_ROOT / page))
 }
 
 

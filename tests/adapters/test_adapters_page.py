@@ -5,16 +5,18 @@ import re
 from pathlib import Path
 
 import jax
+import pages
 import pytest
 
-_PAGE = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")
+_PAGE = Path(__file__).parents[2] / "docs" / "adapters.md"
 DIAGNOSED = ["Flax NNX", "Flax Linen", "Equinox", "Haiku", "Keras", "torch", "A plain function"]
-EXAMPLES = dict(re.findall(r"^## (.*?)$.*?^```python\n(.*?)^```", _PAGE, re.S | re.M))
+TITLES = re.findall(r"^## (.*)$", _PAGE.read_text(encoding="utf-8"), re.M)
+EXAMPLES = dict(zip(TITLES, pages.blocks(_PAGE), strict=True))
 
 
 def execute(name):
     with jax.enable_x64(False):
-        exec(compile(EXAMPLES[name], f"docs/adapters.md: {name}", "exec"), {"__name__": "example"})
+        pages.execute(_PAGE, EXAMPLES[name], {"__name__": "example"})
     jax.effects_barrier()
 
 
@@ -26,7 +28,7 @@ def test_every_adapter_has_an_example():
 
 @pytest.mark.parametrize("name", DIAGNOSED)
 def test_example_diagnoses_a_trained_model_in_at_most_five_lines(name, capsys):
-    last_lines = EXAMPLES[name].rstrip().split("\n\n")[-1].strip().splitlines()
+    last_lines = EXAMPLES[name].code.rstrip().split("\n\n")[-1].strip().splitlines()
     assert len(last_lines) <= 5
     execute(name)
     assert "nats per step" in capsys.readouterr().out
