@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import html
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.core
 import numpy as np
 
-__all__ = ["shown"]
+__all__ = ["as_html", "as_text"]
 
 _WIDTH = 100
 _LONGEST = 70
 
-T = TypeVar("T", bound=type)
 
-
-def shown(result_type: T) -> T:
-    """Class decorator of a result, a NamedTuple: ``repr`` and notebooks tell shapes and ranges, not entries.
-
-    >>> from typing import NamedTuple
-    >>> @shown
-    ... class Found(NamedTuple):
-    ...     label: str
-    ...     values: np.ndarray
-    >>> Found("all", np.arange(6.0).reshape(2, 3))
-    Found(label='all', values=float64[2, 3], 0 to 5)
-    """
-    result_type.__repr__ = _text  # ty: ignore[invalid-assignment]
-    result_type._repr_html_ = _page  # ty: ignore[missing-attribute]
-    return result_type
-
-
-def _text(self):
+def as_text(self) -> str:
+    """``repr`` of a result: shapes and ranges, not entries."""
     name, fields = type(self).__name__, [f"{field}={brief(value)}" for field, value in _fields(self)]
     line = f"{name}({', '.join(fields)})"
     return (
@@ -41,7 +24,8 @@ def _text(self):
     )
 
 
-def _page(self):
+def as_html(self) -> str:
+    """The same as a table, for a notebook."""
     rows = "".join(
         f"<tr><th style='text-align:left'>{html.escape(field)}</th>"
         f"<td style='text-align:left'>{html.escape(brief(value))}</td></tr>"

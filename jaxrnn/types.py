@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from jaxrnn._display import shown
+from jaxrnn._result_type import result_type
 
 __all__ = [
     "BATCH_AXIS",
@@ -60,7 +60,7 @@ class Cell(NamedTuple):
         )
 
 
-@shown
+@result_type
 class Trajectory(NamedTuple):
     """One unrolled sequence: row i of ``hs``, ``ys`` and ``xs`` belongs to t = i + 1."""
 

@@ -14,6 +14,8 @@ FLOORS = [
         "_pytree",
         "_checks",
         "_display",
+        "_export",
+        "_result_type",
         "_operations",
         "_trace",
         "_sums",

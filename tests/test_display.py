@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from jaxrnn import diagnosis, gradients, jacobians, remedies, training
-from jaxrnn._display import brief, shown
+from jaxrnn._display import brief
+from jaxrnn._result_type import result_type
 from jaxrnn.types import Trajectory
 
 
-@shown
+@result_type
 class Small(NamedTuple):
     """A result."""
 
@@ -20,7 +21,7 @@ class Small(NamedTuple):
     values: np.ndarray
 
 
-@shown
+@result_type
 class Told(NamedTuple):
     """A result with words of its own."""
 

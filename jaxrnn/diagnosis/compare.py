@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, PyTree
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import ravel
+from jaxrnn._result_type import result_type
 from jaxrnn.gradients import chunked, full
 from jaxrnn.gradients.fidelity import measure
 from jaxrnn.training import Optimizer, TrainResult, train
@@ -23,7 +23,7 @@ __all__ = ["Comparison", "compare"]
 _DRAWS = 16
 
 
-@shown
+@result_type
 class Comparison(NamedTuple):
     """W estimators side by side, each trained from the same S seeds on the same data."""
 

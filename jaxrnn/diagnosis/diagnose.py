@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import after, leaf_paths, tree_norm
+from jaxrnn._result_type import result_type
 from jaxrnn.diagnosis.verdict import Verdict, judge
 from jaxrnn.gradients import LagProfile, lag_profile
 from jaxrnn.jacobians import (
@@ -36,7 +36,7 @@ _SATURATED = 0.95
 _BINS = 40
 
 
-@shown
+@result_type
 class Saturation(NamedTuple):
     """How the units of one state leaf are spread over its range."""
 
@@ -46,7 +46,7 @@ class Saturation(NamedTuple):
     """The share of |h| > 0.95; None where the leaf leaves [-1, 1] and cannot saturate there."""
 
 
-@shown
+@result_type
 class Diagnosis(NamedTuple):
     """Where the gradient of a recurrent network goes. Host-side: NumPy arrays and strings."""
 

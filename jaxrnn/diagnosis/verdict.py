@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxrnn._display import shown
+from jaxrnn._result_type import result_type
 from jaxrnn.jacobians import Norms
 
 __all__ = ["ADVICE", "Verdict", "judge"]
@@ -32,7 +32,7 @@ ADVICE = {
 }
 
 
-@shown
+@result_type
 class Verdict(NamedTuple):
     """One word, why, and what the notes advise."""
 

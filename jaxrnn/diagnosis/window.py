@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import tree_norm
+from jaxrnn._result_type import result_type
 from jaxrnn.gradients import GeometricDecay, chunked, geometric_decay, lag_profile, sliding
 from jaxrnn.types import Batch, Cell, Estimator, Params, StepLoss
 
@@ -23,7 +23,7 @@ _KINDS = {"chunked": chunked, "sliding": sliding}
 _RESAMPLES = 1000
 
 
-@shown
+@result_type
 class WindowAdvice(NamedTuple):
     """A window with its evidence, or a refusal with its reason."""
 

@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
+from jaxrnn._result_type import result_type
 from jaxrnn.types import Params
 
 __all__ = ["BPTT", "ForwardRecursion", "bptt", "forward_recursion", "linear_state_gradients"]
@@ -36,7 +36,7 @@ _HEADS = {
 }
 
 
-@shown
+@result_type
 class BPTT(NamedTuple):
     """Every intermediate of one forward and one backward pass; rows are t = 1..T."""
 
@@ -55,7 +55,7 @@ class BPTT(NamedTuple):
     """∂L/∂W_hx = Σ δ_t x_tᵀ, ∂L/∂W_hh = Σ δ_t h_{t-1}ᵀ, ∂L/∂b_h = Σ δ_t (E8); ∂L/∂W_yh, ∂L/∂b_y (E5)."""
 
 
-@shown
+@result_type
 class ForwardRecursion(NamedTuple):
     """E9, ``a_t = b_t + c_t a_{t-1}``, for w = (W_hx, W_hh, b_h) raveled in this order; P entries."""
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import widest
+from jaxrnn._result_type import result_type
 
 __all__ = ["GeometricDecay", "geometric_decay"]
 
@@ -17,7 +17,7 @@ _FEWEST = 4
 # Terms that end within this many lags have ended.
 
 
-@shown
+@result_type
 class GeometricDecay(NamedTuple):
     """A straight line through ln (‖g_s‖ / reach_s) over the later half of the lags above rounding."""
 

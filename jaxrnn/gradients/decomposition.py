@@ -10,8 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import tree_dot, tree_norm
+from jaxrnn._result_type import result_type
 from jaxrnn.gradients.full import segment_gradients
 from jaxrnn.gradients.lags import adjoints_by_lag
 from jaxrnn.gradients.loss import time_major
@@ -20,7 +20,7 @@ from jaxrnn.types import Batch, Params, State, StepFn, StepLoss
 __all__ = ["Decomposition", "decompose"]
 
 
-@shown
+@result_type
 class Decomposition(NamedTuple):
     """The double sum ``∂L/∂w = Σ_t Σ_{k<=t} ∂ℓ_t/∂h_t · ∂h_t/∂h_k · ∂⁺h_k/∂w`` (E10), term by term.
 

@@ -12,14 +12,14 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import ravel
+from jaxrnn._result_type import result_type
 from jaxrnn.types import Batch, Estimator, Key, Params, State
 
 __all__ = ["Fidelity", "Measures", "fidelity", "measure"]
 
 
-@shown
+@result_type
 class Measures(NamedTuple):
     """Estimates ĝ of a gradient g, in five numbers."""
 
@@ -35,7 +35,7 @@ class Measures(NamedTuple):
     """E‖ĝ - E[ĝ]‖² / ‖E[g]‖², over draws and cuts of one batch."""
 
 
-@shown
+@result_type
 class Fidelity(NamedTuple):
     """An estimator against the exact gradient, at one set of parameters: `Measures` of all, and more."""
 

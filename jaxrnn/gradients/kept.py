@@ -10,15 +10,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import tree_norm
+from jaxrnn._result_type import result_type
 from jaxrnn.gradients.full import full
 from jaxrnn.types import Batch, Estimator, Key, Params, State, StepFn, StepLoss
 
 __all__ = ["KeptLags", "kept_lags"]
 
 
-@shown
+@result_type
 class KeptLags(NamedTuple):
     """What each lag adds to the gradient, exactly and as estimated: ⟨g_s, g⟩ / ‖g‖² for the lags 0..T-1."""
 

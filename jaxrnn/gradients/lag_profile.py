@@ -10,8 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import tree_dot, tree_norm
+from jaxrnn._result_type import result_type
 from jaxrnn.gradients.lags import adjoints_by_lag
 from jaxrnn.gradients.loss import time_major
 from jaxrnn.types import Batch, Params, State, StepFn, StepLoss
@@ -19,7 +19,7 @@ from jaxrnn.types import Batch, Params, State, StepFn, StepLoss
 __all__ = ["LagProfile", "lag_profile"]
 
 
-@shown
+@result_type
 class LagProfile(NamedTuple):
     """The gradient by lag, ``g = Σ_s g_s`` with g_s the terms of E10 with t - k = s, for the lags 0..L-1."""
 

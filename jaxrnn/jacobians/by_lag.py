@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxrnn._display import shown
+from jaxrnn._result_type import result_type
 from jaxrnn.jacobians.bounds import sums_over_spans
 from jaxrnn.jacobians.norms import Norms
 
 __all__ = ["NormByLag", "norm_by_lag"]
 
 
-@shown
+@result_type
 class NormByLag(NamedTuple):
     """ln ‖∂h_t/∂h_k‖₂ against the lag t - k, over all t and sequences, in nats."""
 

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
+from jaxrnn._result_type import result_type
 from jaxrnn.jacobians import _scaled
 
 __all__ = ["Eigenvalues", "eigenvalues"]
 
 
-@shown
+@result_type
 class Eigenvalues(NamedTuple):
     """The eigenvalues of every J_t, and how far each J_t is from having orthogonal eigenvectors."""
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import after, ravel
+from jaxrnn._result_type import result_type
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._matrix_free import push_forward
 from jaxrnn.jacobians._orthonormal import growth_of_directions, random_directions, running_mean
@@ -18,7 +18,7 @@ from jaxrnn.types import Params, StepFn, Trajectory
 __all__ = ["GrowthRates", "growth_rates", "leading_growth_rates"]
 
 
-@shown
+@result_type
 class GrowthRates(NamedTuple):
     """Lyapunov exponents in nats per step, descending; -inf for a direction that a step annihilates.
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
+from jaxrnn._result_type import result_type
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._error import log_error, log_moved
 from jaxrnn.jacobians._products import View, sweep
@@ -22,7 +22,7 @@ CERTIFIED_BELOW = 0.23
 """A logarithm counts as certified while its error bound is below this many nats: a tenth of a decade."""
 
 
-@shown
+@result_type
 class Norms(NamedTuple):
     """ln ‖∂h_t/∂h_k‖₂ in nats; -inf where k > t.
 

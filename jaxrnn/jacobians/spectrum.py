@@ -12,8 +12,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import after, ravel
+from jaxrnn._result_type import result_type
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._graded import log_singular_values, udt
 from jaxrnn.jacobians._matrix_free import pull_back, push_forward
@@ -28,7 +28,7 @@ _SAFETY = 4
 # How much further than its replicates a value may be off.
 
 
-@shown
+@result_type
 class Spectrum(NamedTuple):
     """ln σ_i of ∂h_t/∂h_k in nats, descending; -inf where a value is zero."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
+from jaxrnn._result_type import result_type
 from jaxrnn.diagnosis.diagnose import horizon
 from jaxrnn.remedies.catalogue import MAX_NORM, REMEDIES, remedy
 from jaxrnn.remedies.reach import Reach, measure_reach
@@ -26,7 +26,7 @@ _HELD_OUT = 16
 # So many held-out batches: of one, the loss of a network that has learnt nothing scatters by a fifth.
 
 
-@shown
+@result_type
 class Outcome(NamedTuple):
     """What one remedy came to, with S seeds."""
 
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
         return tuple((horizon(first), horizon(last)) for first, last in profiles)
 
 
-@shown
+@result_type
 class Bench(NamedTuple):
     """All outcomes, the control first."""
 

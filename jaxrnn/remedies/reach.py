@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxrnn._display import shown
 from jaxrnn._pytree import after
+from jaxrnn._result_type import result_type
 from jaxrnn.diagnosis.diagnose import recurrent_profile
 from jaxrnn.gradients import lag_profile, loss
 from jaxrnn.jacobians import growth_rates, norms, step_jacobians
@@ -24,7 +24,7 @@ from jaxrnn.types import Batch, Cell, Params
 __all__ = ["Reach", "measure_reach"]
 
 
-@shown
+@result_type
 class Reach(NamedTuple):
     """One network's; in a `Bench` with a leading axis [S] of seeds."""
 

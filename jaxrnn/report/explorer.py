@@ -47,7 +47,7 @@ def _numbers(study):
     found = study.snapshots
     log_sigma, log_error, certified = found.spectra
     t, k = np.tril_indices(len(found.times))
-    decades, error = (to_log10(table[:, t, k]) for table in (log_sigma, log_error))
+    decades, error = (np.asarray(to_log10(table[:, t, k])) for table in (log_sigma, log_error))
     with np.errstate(invalid="ignore"):  # of a zero or NaN norm nothing else is known
         below = np.round(1000 * (decades[..., :1] - decades[..., 1:]))
     known = certified[:, t, k, 1:] & (below < 2**15)

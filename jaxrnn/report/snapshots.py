@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from jaxrnn._display import shown
+from jaxrnn._result_type import result_type
 from jaxrnn.jacobians import Spectrum, spectra, step_jacobians
 from jaxrnn.recurrence import unroll
 from jaxrnn.types import Params, State, StepFn
@@ -23,7 +23,7 @@ _ALL_PAIRS_UP_TO = 100
 # Steps; the bounds of all pairs are narrower than those of some, and longer tables take too long.
 
 
-@shown
+@result_type
 class Snapshots(NamedTuple):
     """Singular values of ∂h_t/∂h_k of one held-out sequence, while the network is trained."""
 

@@ -16,8 +16,8 @@ from jaxtyping import Float, Int, PyTree
 from tqdm.auto import tqdm
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import tree_norm
+from jaxrnn._result_type import result_type
 from jaxrnn.training.callbacks import Callback
 from jaxrnn.training.optimizers import Optimizer
 from jaxrnn.types import Batch, Carry, Cell, Estimator, Key, Params
@@ -25,7 +25,7 @@ from jaxrnn.types import Batch, Carry, Cell, Estimator, Key, Params
 __all__ = ["History", "TrainResult", "train"]
 
 
-@shown
+@result_type
 class History(NamedTuple):
     """What happened at every training step, for each of S seeds."""
 
@@ -54,7 +54,7 @@ class History(NamedTuple):
         return self
 
 
-@shown
+@result_type
 class TrainResult(NamedTuple):
     """Trained parameters with a leading axis [S] of seeds, and how they got there."""
 

@@ -13,8 +13,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxrnn import _checks
-from jaxrnn._display import shown
 from jaxrnn._pytree import tree_norm
+from jaxrnn._result_type import result_type
 from jaxrnn.jacobians import NormByLag, norm_by_lag, norms, step_jacobians
 from jaxrnn.recurrence import unroll
 from jaxrnn.training.callbacks import Callback
@@ -26,7 +26,7 @@ __all__ = ["MonitorState", "MonitoredNorms", "monitor", "norm_monitor"]
 _TIMES = 8
 
 
-@shown
+@result_type
 class MonitoredNorms(NamedTuple):
     """ln ‖∂h_t/∂h_{t-lag}‖₂ at some lags, as the network stood when it was looked at."""
 
