@@ -11,11 +11,12 @@ INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python 
 export OPENBLAS_NUM_THREADS ?= 1
 export MPLBACKEND ?= agg
 
-.PHONY: help report test doctest lint format bench bench-quick validate studies notebooks docs clean
+.PHONY: help report test doctest browser lint format bench bench-quick validate studies notebooks docs clean
 
 help:
 	@echo "make report     train, measure and draw: report/index.html"
 	@echo "make test       the test suite and the doctests"
+	@echo "make browser    the report and a notebook, driven in a headless Chromium (which must be there)"
 	@echo "make lint       style, types"
 	@echo "make notebooks  run the notebooks"
 	@echo "make docs       the documentation, with the notebooks: docs/_build/html/index.html"
@@ -33,6 +34,9 @@ test: $(VENV)/.with-test doctest
 # Without the tests' settings, as a user would type them.
 doctest: $(VENV)/.with-test
 	$(BIN)/python -m pytest -n auto --doctest-modules jaxrnn
+
+browser: $(VENV)/.with-browser
+	$(BIN)/python -m pytest browser
 
 lint: $(VENV)/.with-test
 	$(BIN)/ruff check .
