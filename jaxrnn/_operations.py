@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,23 +43,25 @@ class Value:
         self.formed = False
 
 
-class Op(NamedTuple):
+class Op:
     """One operation: ``outputs = call(*inputs)``.
 
     With `summed`, a product with a fixed matrix, over so many terms; `call` then takes any leading axes.
     """
 
-    name: str
-    call: Callable
-    inputs: Sequence[Value]
-    outputs: list[Value]
-    summed: int = 0
-    effects: bool = False
-
-    @property
-    def stage(self) -> int:
+    def __init__(
+        self,
+        name: str,
+        call: Callable,
+        inputs: Sequence[Value],
+        outputs: list[Value],
+        summed: int = 0,
+        effects: bool = False,
+    ):
+        self.name, self.call, self.inputs, self.outputs = name, call, inputs, outputs
+        self.summed, self.effects = summed, effects
         # What has an effect, such as jax.debug.print, stays in its place.
-        return max([LATE if self.effects else FIXED, *(value.stage for value in self.inputs)])
+        self.stage = max([LATE if effects else FIXED, *(value.stage for value in inputs)])
 
 
 def needed(ops: Sequence[Op], results: Iterable[Value], effects: bool = True) -> list[Op]:
@@ -96,15 +99,20 @@ def run_batched(
     has is computed without it, once.
     """
     known, axes = dict(known), [(set(members), length) for members, length in axes]
-    for op in ops:
-        call = op.call
-        for members, length in reversed(axes):
-            has = [value in members for value in op.inputs]
-            if any(has):
-                members.update(op.outputs)
-                if not op.summed:
-                    call = jax.vmap(call, [0 if one else None for one in has], axis_size=length)
-        known.update(zip(op.outputs, call(*look_up(known, op.inputs)), strict=True))
+    groups = _groups(ops, [members for members, _ in axes])
+    for i, (has, group) in enumerate(groups):
+        if not any(has):
+            known = run(group, known)
+            continue
+        made = dict.fromkeys(value for op in group for value in op.outputs)
+        read = dict.fromkeys(value for op in group for value in op.inputs if value.known is None)
+        later = {value for _, ops in groups[i + 1 :] for op in ops for value in op.inputs}.union(wanted)
+        inputs, outputs = [v for v in read if v not in made], [v for v in made if v in later]
+        call = partial(_call, group, inputs, outputs)
+        for (members, length), one in list(zip(axes, has, strict=True))[::-1]:
+            if one:
+                call = jax.vmap(call, [0 if v in members else None for v in inputs], axis_size=length)
+        known.update(zip(outputs, call(*look_up(known, inputs)), strict=True))
     results = look_up(known, wanted)
     for i, (members, length) in enumerate(axes):
         results = [
@@ -112,6 +120,32 @@ def run_batched(
             for value, array in zip(wanted, results, strict=True)
         ]
     return results
+
+
+def _groups(ops, axes):
+    """(which axes the outputs have, operations), in an order in which few groups hold them all.
+
+    Each group is one call of `jax.vmap`, whose tracing is slow, or none where the operations take their
+    inputs as they are. `axes` are the values that have each axis; the outputs are added to them.
+    """
+    groups: list[tuple[tuple[bool, ...], list[Op]]] = []
+    made_in: dict[Value, int] = {}
+    for op in ops:
+        has = tuple(not members.isdisjoint(op.inputs) for members in axes)
+        for members, one in zip(axes, has, strict=True):
+            members.update(op.outputs if one else [])
+        has = () if op.summed or not any(has) else has
+        first = max((made_in.get(value, 0) for value in op.inputs), default=0)
+        place = next((i for i in range(first, len(groups)) if groups[i][0] == has), len(groups))
+        if place == len(groups):
+            groups.append((has, []))
+        groups[place][1].append(op)
+        made_in.update(dict.fromkeys(op.outputs, place))
+    return groups
+
+
+def _call(ops, inputs, outputs, *arrays):
+    return look_up(run(ops, dict(zip(inputs, arrays, strict=True))), outputs)
 
 
 @jax.custom_jvp

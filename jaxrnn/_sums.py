@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -84,12 +85,13 @@ class _Sums:
 
     def _emit(self, op, inputs, like):
         outputs = [Value(inputs[0].stage, value.shape, product=inputs[0].product) for value in like]
-        self.ops.append(op._replace(inputs=inputs, outputs=outputs))
+        self.ops.append(Op(op.name, op.call, inputs, outputs))
         return outputs
 
 
 def _sum(terms, output):
-    def call(*arrays):
-        return [lax.add(*(jnp.broadcast_to(array, output.shape) for array in arrays))]
+    return Op("add", partial(_add, output.shape), terms, [output])
 
-    return Op("add", call, terms, [output])
+
+def _add(shape, *arrays):
+    return [lax.add(*(jnp.broadcast_to(array, shape) for array in arrays))]
