@@ -86,6 +86,7 @@ def sigmoid(z):
 # **E1, the network.**
 # $$z_t = W_{hx} x_t + W_{hh} h_{t-1} + b_h, \quad h_t = \varphi(z_t), \quad o_t = W_{yh} h_t + b_y,
 #   \quad \hat y_t = \varphi_y(o_t)$$
+#
 # The state $h_t$ is all that the network knows of its past. `jr.unroll` runs a step over a sequence. A whole
 # network is a step too; its `ys` are the $o_t$, and $\varphi_y$ (identity, softmax, sigmoid) is in the loss.
 
@@ -111,6 +112,7 @@ same("E1, o_t", trajectory.ys, outputs)
 # %% [markdown]
 # **E2, the loss.**
 # $$L = \frac1T \sum_{t=1}^T \ell(o_t, y_t) \quad\text{or}\quad L = \sum_{t=1}^T \ell(o_t, y_t)$$
+#
 # and for a batch the mean over its sequences. A weight per step chooses the task: all steps, the last one
 # only, or sequences of unequal length, whose padding weighs 0. Here $\ell = \frac12 (o_t - y_t)^2$.
 
@@ -126,12 +128,15 @@ for form, rule in {"mean": np.mean, "sum": np.sum, "last": lambda of_steps: of_s
 # %% [markdown]
 # **E3, the LSTM.** With gates $i, f, o = \sigma(\cdot)$, $g = \tanh(\cdot)$ of $W_x x_t + W_h h_{t-1} + b$
 # $$c_t = f \odot c_{t-1} + i \odot g, \qquad h_t = o \odot \tanh(c_t)$$
+#
 # Its state is the pair $(h, c)$. The memory $c$ is only scaled by $f$ and added to.
 #
 # **E4, the GRU** (reset after the product, as in PyTorch and Flax):
 # $$z_t = \sigma(W_z x_t + U_z h_{t-1} + b_z), \quad r_t = \sigma(W_r x_t + U_r h_{t-1} + b_r)$$
+#
 # $$h'_t = \tanh(W_h x_t + r_t \odot (U_h h_{t-1} + b_{hn}) + b_h), \quad
 #   h_t = z_t \odot h_{t-1} + (1 - z_t) \odot h'_t$$
+#
 # Where $z_t = 1$, the state stays as it is.
 
 # %%
@@ -166,12 +171,14 @@ same("E4, h_t", gru_run.hs, [row[0] for row in gru_rows[1:]] + [s])
 # **E5, the output.**
 # $$\frac{\partial L}{\partial o_t} = \frac1T \frac{\partial \ell(o_t, y_t)}{\partial o_t}, \qquad
 #   \frac{\partial L}{\partial W_{yh}} = \sum_t \frac{\partial L}{\partial o_t} h_t^\top$$
+#
 # With each of the three heads $\partial \ell / \partial o = \hat y - y$.
 #
 # **E6, the state.**
 # $$\frac{\partial L}{\partial h_T} = W_{yh}^\top \frac{\partial L}{\partial o_T}, \qquad
 #   \frac{\partial L}{\partial h_t} = J_{t+1}^\top \frac{\partial L}{\partial h_{t+1}} +
 #   W_{yh}^\top \frac{\partial L}{\partial o_t}, \qquad J_t = \frac{\partial h_t}{\partial h_{t-1}}$$
+#
 # A state is felt at its own output and, through the next state, at all later ones.
 
 
@@ -202,6 +209,7 @@ same("E6, ∂L/∂h_t", bptt.dL_dh, felt["h"])
 # **E7, the linear network in closed form.** Without an activation every $J_t$ is $W_{hh}$:
 # $$\frac{\partial L}{\partial h_t} = \sum_{i=t}^{T} (W_{hh}^\top)^{T-i}\, W_{yh}^\top\,
 #   \frac{\partial L}{\partial o_{T+t-i}}$$
+#
 # Whatever vanishes or explodes is in the powers of one matrix. By hand: E6, from the last step to the first,
 # with the $\partial L/\partial o_t$ from above.
 #
@@ -209,6 +217,7 @@ same("E6, ∂L/∂h_t", bptt.dL_dh, felt["h"])
 # $$\frac{\partial L}{\partial W_{hx}} = \sum_t \delta_t x_t^\top, \qquad
 #   \frac{\partial L}{\partial W_{hh}} = \sum_t \delta_t h_{t-1}^\top, \qquad
 #   \frac{\partial L}{\partial b_h} = \sum_t \delta_t$$
+#
 # All steps share the weights, so their gradient is a sum over all steps.
 
 # %%
@@ -225,7 +234,8 @@ for name, rows in {"W_hx": xs, "W_hh": h_tm1s, "b_h": np.ones(T)}.items():
 # %% [markdown]
 # **E9, forward in time.** With $a_t = dh_t/dw$, $b_t = \partial^+ h_t/\partial w$ ($h_{t-1}$ held fixed)
 # and $c_t = \partial h_t/\partial h_{t-1}$
-# $$a_t = b_t + c_t a_{t-1} = b_t + \sum_{i<t} \Big(\prod_{j=i+1}^{t} c_j\Big) b_i$$
+# $$a_t = b_t + c_t a_{t-1} = b_t + \sum_{i<t} \left(\prod_{j=i+1}^{t} c_j\right) b_i$$
+#
 # Nothing is stored for a way back; `rtrl` computes the gradient of any network like this. By hand:
 # `jax.jacrev` of all states, and the closed form.
 
@@ -261,6 +271,7 @@ same("E9, RTRL", flat(gradient(jr.gradients.rtrl(net.step, squared))[0]), flat(e
 # **E10, the double sum.**
 # $$\frac{\partial L}{\partial w} = \sum_t \sum_{k \le t} \frac{\partial \ell_t}{\partial h_t} \cdot
 #   \frac{\partial h_t}{\partial h_k} \cdot \frac{\partial^+ h_k}{\partial w}$$
+#
 # The term $(t, k)$ is what the loss at step $t$ learns from what happened at step $k$. `decompose` computes
 # them all; their sums over one lag $t - k$ say how far back the gradient comes from.
 
@@ -301,11 +312,13 @@ assert np.argmax(sizes.max(axis=1)) == 6 - 1
 # **E11, one step.**
 # $$J_t = \frac{\partial h_t}{\partial h_{t-1}} = \mathrm{diag}(\varphi'(z_t))\, W_{hh}, \qquad
 #   \text{tanh: } J_t[a, b] = (1 - h_{t,a}^2)\, w_{ab}$$
+#
 # The slopes of the activation scale the rows of $W_{hh}$. `step_jacobians` takes any step.
 #
 # **E12, many steps.**
 # $$\frac{\partial h_t}{\partial h_k} = \prod_{i=k+1}^{t} J_i = J_t J_{t-1} \cdots J_{k+1}, \qquad
 #   \text{scalar tanh: } w^{t-k} \prod_{j=k+1}^{t} (1 - s_j^2), \qquad \text{linear: } W_{hh}^{\,t-k}$$
+#
 # This product is what vanishes or explodes. `product` is the definition, `jax.jacrev` of the whole segment;
 # `last_products` multiplies.
 
@@ -326,6 +339,7 @@ same("E12, linear", segment(linear, rnn, line, t=9, k=2), np.linalg.matrix_power
 # **E13, the slope of the activation.**
 # $$\sigma' = \sigma(1 - \sigma) \le \tfrac14, \qquad \tanh' = 1 - \tanh^2 \le 1, \qquad
 #   \gamma = \sup |\varphi'|$$
+#
 # At 0 the sigmoid has its largest slope, 1/4; at ±10 it is saturated, with a slope of $4.5\cdot10^{-5}$. Each
 # activation of the library knows its $\gamma$.
 
@@ -340,8 +354,9 @@ check("sigmoid'(±10) in units of 1e-5", 1e5 * sigmoid(10) * sigmoid(-10), 4.5, 
 
 # %% [markdown]
 # **E14, the bound.** With $\lambda = \|W_{hh}\|_2$, the largest singular value (not the spectral radius),
-# $$\Big\|\frac{\partial h_t}{\partial h_k}\Big\|_2 \;\le\; \prod_{i=k+1}^{t} \|J_i\|_2 \;\le\;
+# $$\left\|\frac{\partial h_t}{\partial h_k}\right\|_2 \;\le\; \prod_{i=k+1}^{t} \|J_i\|_2 \;\le\;
 #   (\gamma\lambda)^{t-k}$$
+#
 # $\gamma\lambda < 1$ is sufficient for vanishing; $\gamma\lambda > 1$ is necessary for exploding, not
 # sufficient. `norms` has the left side for all pairs, `product_bound` the middle, `norm_bound` the right, as
 # natural logarithms, so that nothing underflows.
@@ -382,6 +397,7 @@ check("spectral radius", np.abs(np.linalg.eigvals(W_hh)).max(), 0.65, 0.005)
 # **E15, all singular values, and growth per step.** `spectrum` has every singular value of
 # $\partial h_t/\partial h_k$. `growth_rates` are Lyapunov exponents: $Q_t R_t = J_t Q_{t-1}$, and
 # $$\lambda_i = \frac1T \sum_t \ln |R_t[i, i]|, \qquad \sum_i \lambda_i = \frac1T \sum_t \ln |\det J_t|$$
+#
 # Both come with a certificate; `trust.py` shows why, and `jacobian_spectra.py` what they are good for.
 
 # %%
@@ -400,6 +416,7 @@ same("E15, their sum", rates.rates.sum(), np.log(np.abs(np.linalg.det(c))).mean(
 # **E16, why gates help.** The Jacobians of LSTM and GRU contain a path past all weights,
 # $$\frac{\partial c_t}{\partial c_{t-1}} = \mathrm{diag}(f_t) \quad (h_{t-1} \text{ held fixed}), \qquad
 #   \frac{\partial h_t}{\partial h_{t-1}} = \mathrm{diag}(z_t) + \ldots$$
+#
 # where the dots are the ways through $h'_t$, $r_t$ and $z_t$. `block_norms` cuts $\partial c_t/\partial c_k$
 # out of the product of many steps, detours through $h$ included.
 
@@ -432,6 +449,7 @@ check("by the forget gates alone", np.prod(forget, axis=0).max(), 0.0013, 0.0000
 # **E17, full BPTT** is the exact gradient, all terms of E10. **E18, truncated BPTT** keeps some of them, in
 # two ways that differ:
 # $$\text{sliding window: } t - k < K, \qquad \text{chunks of } K \text{ steps: } k \text{ in that of } t$$
+#
 # A sliding window keeps every lag below $K$ whole. Chunks are cheaper, but the first loss of a chunk sees one
 # step only. $K = 1$ keeps the immediate terms, $K \ge T$ is exact.
 
@@ -467,6 +485,7 @@ assert max(error[-1] for error in errors.values()) < 1e-12
 #
 # **E19, randomized truncation.** In E9, $c_t a_{t-1}$ becomes $\xi_t c_t a_{t-1}$,
 # $$P(\xi_t = 0) = 1 - \pi_t, \qquad P(\xi_t = 1/\pi_t) = \pi_t, \qquad \mathbb{E}\,\xi_t = 1$$
+#
 # The term $(t, k)$ is multiplied by $\xi_{k+1} \cdots \xi_t$, so the mean over all draws is the exact
 # gradient. By hand: the factors $\xi_2, \ldots, \xi_{10}$ have 512 outcomes, and we go through them all. Each
 # draw of the library must be one of the 512.
@@ -585,6 +604,7 @@ same("E21, penalty", flat(punished[0]), g + 0.1 * flat(slope))
 # %% [markdown]
 # **E22, gradient descent.**
 # $$\theta \leftarrow \theta - \frac{\eta}{U} \sum_{k=1}^{U} \frac{\partial \ell_k}{\partial \theta}$$
+#
 # over all $U$ sequences, or some of them at a time. `train` takes any estimator of E17 to E19 and any
 # optimizer of optax. By hand: the loop of E5, its gradient by `jax.grad`, and the line above. 64 sequences, 8
 # of them a step, $\eta = 0.1$, 400 steps.
