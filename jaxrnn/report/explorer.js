@@ -231,12 +231,11 @@
     const boxes = labels.map(({ text, stroke, dash }, i) => {
       const label = document.createElement("label");
       const box = document.createElement("input");
-      const sample = document.createElement("span");
+      const sample = element(label, "svg", { class: "sample", "aria-hidden": true });
       box.type = "checkbox";
       box.checked = on(i);
       box.addEventListener("change", draw);
-      sample.style.borderTopColor = stroke;
-      sample.style.borderTopStyle = dash ? "dashed" : "solid";
+      element(sample, "line", { x1: 0, x2: 32, y1: 6, y2: 6, stroke, "stroke-width": 2, "stroke-dasharray": dash || "none" });
       label.append(box, sample, text);
       fieldset.append(label);
       return box;

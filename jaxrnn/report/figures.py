@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from jaxrnn import plots
 from jaxrnn.report.study import Study
@@ -45,10 +46,14 @@ def draw(studies: Sequence[Study], task: Task) -> Iterator[Picture]:
         yield _loss_curves(studies, task)
 
 
-def _picture(name, title, caption, figure):
-    buffer = io.BytesIO()
+def _picture(name, title, caption, figure, *, shades=False):
+    """A palette takes a third of the bytes; shades of a scale keep all their colours."""
+    buffer, small = io.BytesIO(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
-    return Picture(name, title, caption, buffer.getvalue())
+    with Image.open(buffer) as image:
+        drawn = image if shades else image.convert("RGB").quantize(256)
+        drawn.save(small, format="png", optimize=True)
+    return Picture(name, title, caption, small.getvalue())
 
 
 def _panels(rows, columns):
@@ -85,7 +90,7 @@ def _heatmaps(studies):
         "Every pair (t, k) of one held-out sequence. Blue: the influence of step k on step t has decayed, "
         "red: it has grown. Hatched pairs are not certified."
     )
-    return _picture("norms", "Which step still feels which?", caption, figure)
+    return _picture("norms", "Which step still feels which?", caption, figure, shades=True)
 
 
 def _gradient_by_lag(studies):
