@@ -31,9 +31,9 @@ report: $(VENV)/.with-nothing
 test: $(VENV)/.with-test doctest
 	$(BIN)/python -m pytest -n auto --dist worksteal --jaxtyping-packages=jaxrnn,beartype.beartype tests
 
-# Without the tests' settings, as a user would type them.
+# Without the tests' settings of JAX, as a user would type them.
 doctest: $(VENV)/.with-test
-	$(BIN)/python -m pytest -n auto --doctest-modules jaxrnn
+	$(BIN)/python -m pytest -n auto -p tests.faster --doctest-modules jaxrnn
 
 browser: $(VENV)/.with-browser
 	$(BIN)/python -m pytest browser

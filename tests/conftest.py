@@ -1,6 +1,5 @@
 """Settings of every test: double precision, no silent promotion, one BLAS thread."""
 
-import gc
 import inspect
 import os
 from pathlib import Path
@@ -16,6 +15,7 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
+import faster  # noqa: F401
 import jax
 import jaxtyping
 import pytest
@@ -23,10 +23,6 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-
-
-# By default a tenth of the suite's time: what JAX traces and compiles lives long and is searched again.
-gc.set_threshold(50_000, 20, 20)
 
 
 def _where_annotated(jaxtyped):

@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
-STRICT = "import warnings\nwarnings.simplefilter('error')"
+STRICT = "import tests.faster\nimport warnings\nwarnings.simplefilter('error')"
 # The kernel's own shutdown is not ours to judge.
 LENIENT = "warnings.resetwarnings()\nwarnings.simplefilter('ignore')"
 
