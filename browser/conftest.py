@@ -1,9 +1,13 @@
 """A headless Chromium, and pages that may ask for nothing from outside."""
 
+import os
 import shutil
 
 import pytest
+from pages import QUICK_XLA
 from playwright.sync_api import sync_playwright
+
+os.environ.setdefault("XLA_FLAGS", QUICK_XLA)
 
 _FLAGS = [
     "--no-sandbox",
