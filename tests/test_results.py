@@ -15,6 +15,7 @@ from jaxrnn.diagnosis import Comparison, Diagnosis, Saturation
 from jaxrnn.gradients import Decomposition, Fidelity, KeptLags, LagProfile, Measures
 from jaxrnn.jacobians import GrowthRates, NormByLag, Norms, Spectrum
 from jaxrnn.report import Settings, Study
+from jaxrnn.report.snapshots import Snapshots
 from jaxrnn.training import History, TrainResult
 
 rng = np.random.default_rng(0)
@@ -54,6 +55,7 @@ DIAGNOSIS = Diagnosis(
     saturation={"0": Saturation(a(4), a(5), None), "1.h": Saturation(a(4), a(5), 0.5)},
 )
 MEASURES = Measures(*map(np.asarray, a(5)))
+SNAPSHOTS = Snapshots(np.arange(2), np.arange(3), np.arange(1, 3), DIAGNOSIS.fan)
 RESULTS = {
     "Norms": NORMS,
     "Spectrum": DIAGNOSIS.fan,
@@ -71,8 +73,9 @@ RESULTS = {
     "Comparison": COMPARISON,
     "Diagnosis": DIAGNOSIS,
     "Settings": Settings(4, 2, 1, (1, None), 0, True, False),
-    "Study": Study("gru", COMPARISON, DIAGNOSIS),
-    "Study without a comparison": Study("gru", None, DIAGNOSIS),
+    "Snapshots": SNAPSHOTS,
+    "Study": Study("gru", COMPARISON, DIAGNOSIS, SNAPSHOTS),
+    "Study without a comparison": Study("gru", None, DIAGNOSIS, None),
 }
 
 

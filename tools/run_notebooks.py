@@ -27,15 +27,15 @@ sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
 from pages import QUICK_XLA  # noqa: E402
 
+MOSTLY_COMPILED = {"explore", "remedies", "trust"}
 STRICT = "import gc, warnings\ngc.set_threshold(50_000, 20, 20)\nwarnings.simplefilter('error')"
 # The kernel's own shutdown is not ours to judge.
 LENIENT = "warnings.resetwarnings()\nwarnings.simplefilter('ignore')"
 
 
 def environment(path: Path) -> dict[str, str]:
-    """Nearly all of the time is compilation, which is quick here unless the notebook shows seconds."""
-    shows_seconds = "seconds" in path.read_text(encoding="utf-8")
-    return dict(os.environ) if shows_seconds else {**os.environ, "XLA_FLAGS": QUICK_XLA}
+    """The caller's; compilation is quick, and what is compiled slow, where that is most of a notebook."""
+    return {**os.environ, "XLA_FLAGS": QUICK_XLA} if path.stem in MOSTLY_COMPILED else dict(os.environ)
 
 
 def run(path: Path, folder: Path) -> bool:

@@ -99,6 +99,12 @@ def tutorial_pictures(app):
         return
     folder.mkdir(exist_ok=True)
     settings = {"XLA_FLAGS": pages.QUICK_XLA, "JAX_PLATFORMS": "cpu", "MPLBACKEND": "agg"}
+    # The tests run the tutorial too, and take from here what is compiled.
+    settings |= {
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     command = [sys.executable, pages.__file__, str(page)]
     environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

@@ -106,10 +106,9 @@
     canvas.width = canvas.height = Math.round(size * ratio);
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
-    cell = (size - margin.left - margin.right) / G;
+    cell = Math.min(size - margin.left - margin.right, size - margin.top - margin.bottom) / G;
     const x = (k) => margin.left + k * cell;
     const y = (t) => size - margin.bottom - (t + 1) * cell;
-    cell = Math.min(cell, (size - margin.top - margin.bottom) / G);
     const seen = new Set();
     for (let t = 0; t < G; t++) {
       for (let k = 0; k <= t; k++) {
