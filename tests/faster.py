@@ -1,12 +1,9 @@
-"""What makes JAX trace and lower faster, and changes nothing else: for tests, doctests and notebooks."""
+"""What makes JAX trace and lower faster, and changes nothing else: for tests, and as a plugin for doctests."""
 
 import gc
 import threading
 
 from jax._src.interpreters import mlir
-
-# By default a tenth of the suite's time: what JAX traces and compiles lives long and is searched again.
-gc.set_threshold(50_000, 20, 20)
 
 
 def _shared(make_context):
@@ -28,6 +25,9 @@ def _shared(make_context):
     return context
 
 
-# Where JAX has it no more, the suite is slower and the same.
-if hasattr(mlir, "make_ir_context"):
-    mlir.make_ir_context = _shared(mlir.make_ir_context)
+def pytest_configure():
+    # By default a tenth of the suite's time: what JAX traces and compiles lives long and is searched again.
+    gc.set_threshold(50_000, 20, 20)
+    # Where JAX has it no more, the suite is slower and the same.
+    if hasattr(mlir, "make_ir_context"):
+        mlir.make_ir_context = _shared(mlir.make_ir_context)

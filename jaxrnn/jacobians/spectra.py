@@ -43,9 +43,9 @@ def spectra(
     Notes
     -----
     Products and bounds are those of `norms`. By Weyl's inequality no singular value moves by more than its
-    matrix, so ``|Δ ln σ_i|`` is at most about that of the norm times σ_1/σ_i: values down to about 1e-4 of
-    the norm are certified in float32, to 1e-12 in float64, and the others flagged. `spectrum` finds those
-    too, one pair at a time.
+    matrix, so ``|Δ ln σ_i|`` is at most about that of the norm times σ_1/σ_i: certified is what lies above
+    ``log_error[..., 0] / 0.23`` of the norm, which is less of the spectrum the longer the lag, and the rest
+    is flagged. `spectrum` finds that too, one pair at a time.
 
     Time: as for `norms`, with an SVD of n×n for every pair. Memory: [T+1, T+1, top].
 
