@@ -1,4 +1,4 @@
-"""What makes JAX trace and lower faster, and changes nothing else: for tests, and as a plugin for doctests."""
+"""What makes JAX trace and lower faster, and changes nothing else: for tests; a plugin for doctests."""
 
 import gc
 import threading
