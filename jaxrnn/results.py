@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 __all__ = ["load", "save"]
@@ -19,10 +21,10 @@ _RESERVED = {_STRUCTURE, "file", "args", "allow_pickle"}
 
 
 def save(path: str | Path, result: Any) -> None:
-    """Write a result, or any tree of dicts, tuples, lists, arrays, numbers and strings, to one .npz file.
+    """Write a result to one .npz file, which appears there complete or not at all.
 
-    Every array stands under its own path, such as ``norms.log_norm``, so that `numpy.load` reads the
-    file without this library.
+    A result is any tree of dicts, tuples, lists, arrays, keys, numbers and strings. Every array stands
+    under its own path, such as ``norms.log_norm``, so that `numpy.load` reads the file without this library.
 
     Raises
     ------
@@ -40,11 +42,17 @@ def save(path: str | Path, result: Any) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     structure = _encode(result, "", arrays)
-    np.savez_compressed(_npz(path), **{_STRUCTURE: np.array(json.dumps(structure))}, **arrays)  # ty: ignore
+    path = _npz(path)
+    partial = path.with_name(f".{path.name}.partial.npz")
+    try:
+        np.savez_compressed(partial, **{_STRUCTURE: np.array(json.dumps(structure))}, **arrays)  # ty: ignore
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> Any:
-    """Read what `save` wrote, with the same types and NumPy arrays as leaves.
+    """Read what `save` wrote, with the same types and NumPy arrays as leaves; keys are JAX's.
 
     Raises
     ------
@@ -75,6 +83,9 @@ def _encode(node, path, arrays):
     """A JSON tree of [kind, content]; arrays go to `arrays` under their path."""
     if node is None or isinstance(node, bool | int | float | str):
         return ["value", node]
+    if isinstance(node, jax.Array) and jnp.issubdtype(node.dtype, jax.dtypes.prng_key):
+        _, name = _encode(jax.random.key_data(node), path, arrays)
+        return [f"key:{jax.random.key_impl(node)}", name]
     if isinstance(node, jax.Array | np.ndarray | np.generic):
         name, array = path or "array", np.asarray(node)
         if array.dtype.kind not in "biufcSU":
@@ -112,6 +123,8 @@ def _decode(structure, arrays):
         return content
     if kind == "array":
         return arrays[content]
+    if kind.startswith("key:"):
+        return jax.random.wrap_key_data(arrays[content], impl=kind.removeprefix("key:"))
     children = {name: _decode(child, arrays) for name, child in content.items()}
     if kind == "dict":
         return children

@@ -155,6 +155,7 @@ def compare(
             stream=stream,
             monitor=monitor,
             monitor_every=monitor_every,
+            nonfinite="keep",
             progress=title if progress else False,
         )
         if results[label].interrupted:

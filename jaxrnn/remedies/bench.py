@@ -169,6 +169,7 @@ def bench(
             seeds=seeds,
             monitor=lambda params: params,
             monitor_every=steps,
+            nonfinite="keep",
             progress=remedy.name if progress else False,
         )
         if result.interrupted:

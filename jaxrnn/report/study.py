@@ -121,6 +121,7 @@ def _train_exactly(cell, task, settings, key, title):
         steps=settings.steps,
         key=key,
         **_watch(settings),
+        nonfinite="keep",
         progress=title,
     )
     if result.interrupted:

@@ -1,8 +1,11 @@
 """Training: one compiled loop, any estimator, any optax optimizer, several seeds at once."""
 
 from jaxrnn.training import callbacks
-from jaxrnn.training.loop import History, TrainResult, train
+from jaxrnn.training.checkpoint import Checkpoints
+from jaxrnn.training.history import History, TrainResult
+from jaxrnn.training.loop import train
 from jaxrnn.training.monitor import MonitoredNorms, MonitorState, monitor, norm_monitor
+from jaxrnn.training.nonfinite import Failure, NonFiniteError
 from jaxrnn.training.optimizers import Optimizer, clipped_adam
 from jaxrnn.training.penalties import (
     Penalty,
@@ -13,9 +16,12 @@ from jaxrnn.training.penalties import (
 )
 
 __all__ = [
+    "Checkpoints",
+    "Failure",
     "History",
     "MonitorState",
     "MonitoredNorms",
+    "NonFiniteError",
     "Optimizer",
     "Penalty",
     "TrainResult",

@@ -2,71 +2,29 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
-from typing import Any, NamedTuple
+from contextlib import closing
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
-from jaxtyping import Float, Int, PyTree
+from jaxtyping import PyTree
 from tqdm.auto import tqdm
 
 from jaxrnn import _checks
-from jaxrnn._pytree import tree_norm
-from jaxrnn._result_type import result_type
+from jaxrnn.training.batches import Batches
 from jaxrnn.training.callbacks import Callback
+from jaxrnn.training.checkpoint import Checkpoints, opened
+from jaxrnn.training.history import Recorder, TrainResult, describe, nonfinite_step
+from jaxrnn.training.interrupt import noticed
+from jaxrnn.training.nonfinite import POLICIES, Failure, stopped
 from jaxrnn.training.optimizers import Optimizer
-from jaxrnn.types import Batch, Carry, Cell, Estimator, Key, Params
+from jaxrnn.training.update import Programs, Update
+from jaxrnn.types import Batch, Cell, Estimator, Key, Params
 
-__all__ = ["History", "TrainResult", "train"]
-
-
-@result_type
-class History(NamedTuple):
-    """What happened at every training step, for each of S seeds."""
-
-    loss: Float[np.ndarray, "S steps"]
-    """Of the step's batch, before the update."""
-    grad_norm: Float[np.ndarray, "S steps"]
-    """‖ĝ‖ as the estimator gave it, before clipping."""
-    seconds: Float[np.ndarray, " steps"]
-    """Wall time since the start of training, all seeds together, without compilation and monitor."""
-    compile_seconds: float
-    monitored: PyTree = None
-    """What the monitor returned, leaves [S, M, ...]; None without one."""
-    monitored_steps: Int[np.ndarray, " M"] | None = None
-    """How many steps were done when it looked: 0, m, 2m, ..."""
-
-    def raise_if_bad(self) -> History:
-        """The history itself; NumericalError at the first step whose loss or gradient is not finite."""
-        bad = ~(np.isfinite(self.loss) & np.isfinite(self.grad_norm))
-        if bad.any():
-            seed, step = np.argwhere(bad)[np.argwhere(bad)[:, 1].argmin()]
-            raise _checks.NumericalError(
-                f"train: loss {self.loss[seed, step]} and gradient norm {self.grad_norm[seed, step]} at "
-                f"step {step + 1} of seed {seed}. Clip the gradient (optax.clip_by_global_norm) or lower the "
-                "learning rate."
-            )
-        return self
-
-
-@result_type
-class TrainResult(NamedTuple):
-    """Trained parameters with a leading axis [S] of seeds, and how they got there."""
-
-    params: Params
-    opt_state: Any
-    carry: Carry
-    history: History
-    interrupted: bool
-
-    def seed(self, index: int = 0) -> Params:
-        """The parameters of one seed, without the leading axis."""
-        return jax.tree.map(lambda leaf: leaf[index], self.params)
+__all__ = ["train"]
 
 
 def train(
@@ -75,7 +33,7 @@ def train(
     optimizer: Optimizer,
     data: Callable[[Key], Batch] | Iterable[Batch],
     *,
-    steps: int,
+    steps: int | None,
     key: Key,
     seeds: int = 1,
     params: Params | None = None,
@@ -84,6 +42,9 @@ def train(
     monitor: Callable[[Params], PyTree] | None = None,
     monitor_every: int = 100,
     callbacks: Sequence[Callback] = (),
+    checkpoints: str | Path | Checkpoints | None = None,
+    resume: bool = False,
+    nonfinite: str = "stop",
     progress: bool | str = True,
 ) -> TrainResult:
     """Minimise a loss by ``θ ← θ - update(ĝ)`` with any estimator and any optax optimizer (E22).
@@ -93,9 +54,10 @@ def train(
     cell : for its initial parameters and states.
     estimator : of the gradient, built from ``cell.step`` and a loss.
     optimizer : such as ``optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2))`` (E21).
-    data : a pure function ``key -> Batch``, which is compiled into the loop, or an iterable of batches of
-        one shape, which all seeds share.
-    steps : how many updates; fewer if an iterable ends before.
+    data : a pure function ``key -> Batch``, which is compiled into the loop, or batches of one shape, which
+        all seeds share: a sequence with ``len`` and ``[]``, such as `tasks.text_stream`, or any iterable.
+    steps : how many updates, counted from the very beginning; fewer if an iterable ends before. None for as
+        many as it has.
     key : splits into one key a seed, and further into initialisation, data and estimator. The same key
         gives the same seeds and data whatever the estimator, so that runs can be compared.
     seeds : S, trained at once by `jax.vmap`.
@@ -108,25 +70,42 @@ def train(
     monitor_every : how many steps lie between two looks; the first is before training.
     callbacks : each is called as ``callback(step, metrics)``: after every chunk for each of its steps, with
         ``loss`` and ``grad_norm`` [S] and ``seconds``, and with ``monitored`` whenever the monitor has
-        looked; `training.callbacks` has writers.
+        looked; `training.callbacks` has writers. After a resumption they hear of new steps only.
+    checkpoints : a folder, or `Checkpoints` with how often and how many. Saved are parameters, optimizer,
+        carry, history and position, before the first step, every so often, and at the end.
+    resume : go on from the latest checkpoint, if there is one, and begin anew if not; so the same command
+        may be given again and again until the training is complete. A resumed training ends in the same
+        bits as one that was never interrupted. A sequence is read from the right batch on, any other
+        iterable from its beginning, past the batches that were used.
+    nonfinite : what a NaN or infinity in loss or gradient does: ``"stop"`` raises `NonFiniteError`, which
+        can reproduce it; ``"skip"`` leaves parameters, optimizer and carry of that seed as they were
+        (`optax.apply_if_finite`, whose state counts them); ``"keep"`` goes on with what there is.
     progress : whether to show a bar with loss and gradient norm, averaged over the seeds; a string is its
         title.
 
     Returns
     -------
     TrainResult
-        ``params`` with leading axis [S], ``history``, and what is needed to go on. Ctrl-C ends training and
-        keeps the chunks that are done; ``interrupted`` says so.
+        ``params`` with leading axis [S], ``history``, and what is needed to go on. Ctrl-C and SIGTERM let the
+        chunk that runs come to its end, save a checkpoint and end the training; ``interrupted`` says so. A
+        second one ends it at once, with the chunks that are done.
 
     Raises
     ------
     ValueError
-        If steps, seeds, chunk or monitor_every is below 1, or the data holds no batch.
+        If steps, seeds, chunk or monitor_every is below 1, the data holds no batch or batches of different
+        shapes, or the folder holds checkpoints that `resume` does not want or that are of something else.
+    OSError
+        If the folder cannot be written or the disk is full, before the first step. Later that is a
+        RuntimeWarning, and training goes on with the earlier checkpoints in place.
+    NonFiniteError
+        See `nonfinite`.
 
     Notes
     -----
     One compilation for a chunk, and one for every other length of a last chunk or of one that the monitor
-    cuts short; none is timed.
+    cuts short; none is timed. The same seed on the same machine with the same versions gives the same bits;
+    another `chunk`, another number of threads or devices changes the last ones.
 
     Example
     -------
@@ -141,147 +120,91 @@ def train(
     """
     counts = {"steps": steps, "seeds": seeds, "chunk": chunk, "monitor_every": monitor_every}
     for name, value in counts.items():
-        _checks.at_least("training.train", name, value, 1)
-    watch = _Watch(monitor, monitor_every, callbacks)
-    chunks = _Chunks(data, steps, chunk, monitor_every if monitor else steps)
-    seed_keys = jax.random.split(key, seeds)
-    start = jax.vmap(lambda k: _start(cell, estimator, optimizer, chunks.first, params, k))(seed_keys)
-    programs = _Programs(_chunk_program(cell, estimator, optimizer, data, stream))
-
-    state, rows, interrupted, seconds = start, [], False, [0.0]
-    title = progress if isinstance(progress, str) else "training"
-    bar = tqdm(total=steps, disable=not progress, unit="step", desc=title)
-    try:
-        watch.look(0, state[0])
-        for size, batches in chunks:
-            done = len(seconds) - 1
-            numbers = jnp.arange(done, done + size)
-            program = programs.compiled(state, seed_keys, numbers, batches)
-            began = time.perf_counter()
-            state, row = jax.block_until_ready(program(state, seed_keys, numbers, batches))
-            row = jax.tree.map(np.asarray, row)
-            seconds.extend(seconds[-1] + (time.perf_counter() - began) * np.arange(1, size + 1) / size)
-            rows.append(row)
-            for i in range(size if callbacks else 0):
-                metrics = {"loss": row[0][:, i], "grad_norm": row[1][:, i], "seconds": seconds[done + i + 1]}
-                _tell(callbacks, done + i + 1, metrics)
-            bar.set_postfix(
-                loss=f"{row[0][:, -1].mean():.4f}", grad=f"{row[1][:, -1].mean():.3g}", refresh=False
-            )
-            bar.update(size)
-            watch.look(done + size, state[0])
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        bar.close()
-    if rows:
-        loss, grad_norm = (np.concatenate(column, axis=1) for column in zip(*rows, strict=True))
-    else:
-        loss, grad_norm = np.zeros((2, seeds, 0))
-    history = History(loss, grad_norm, np.array(seconds[1:]), programs.compile_seconds, *watch.seen())
-    return TrainResult(*state, history, interrupted)
+        if name != "steps" or value is not None:
+            _checks.at_least("training.train", name, value, 1)
+    _checks.choice("training.train", "nonfinite", nonfinite, POLICIES)
+    source = Batches(data, steps)
+    update = Update(cell, estimator, optimizer, data, stream=stream, skip=nonfinite == "skip")
+    keys = jax.random.split(key, seeds)
+    state = jax.vmap(lambda k: update.start(source.first, params, k))(keys)
+    look = monitor and jax.jit(jax.vmap(monitor))
+    with closing(opened(checkpoints, resume)) as store:
+        state, history = store.begun(state, key, look)
+        training = _Training(update, keys, state, Recorder(history), look, callbacks, store.folder)
+        done, interrupted = training.recorder.done, False
+        title = progress if isinstance(progress, str) else "training"
+        bar = tqdm(total=source.steps, initial=done, disable=not progress, unit="step", desc=title)
+        with bar, noticed(_say) as stopping:
+            try:
+                if done == 0:
+                    training.look()
+                for size, batches in source.chunks(done, chunk, monitor_every if monitor else None):
+                    loss, grad_norm = training.advance(size, batches, stop=nonfinite == "stop")
+                    bar.set_postfix(loss=f"{loss:.4f}", grad=f"{grad_norm:.3g}", refresh=False)
+                    bar.update(size)
+                    done += size
+                    if done % monitor_every == 0:
+                        training.look()
+                    if interrupted := stopping():
+                        break
+                    if store.due(done):
+                        store.save(training.state, training.history(), key)
+            except KeyboardInterrupt:
+                interrupted = True
+        store.save(training.state, training.history(), key)
+    return TrainResult(*training.state, training.history(), interrupted)
 
 
-def _tell(callbacks, step, metrics):
-    for callback in callbacks:
-        callback(step, metrics)
+class _Training:
+    """A training under way: where it is, and how it goes on."""
+
+    def __init__(self, update, keys, state, recorder, look, callbacks, folder):
+        self.state, self.recorder = state, recorder
+        self._update, self._keys, self._look, self._callbacks = update, keys, look, callbacks
+        self._folder, self._programs = folder, Programs(update.chunk)
+
+    def history(self):
+        return self.recorder.history(self._programs.compile_seconds)
+
+    def look(self):
+        """Let the monitor see the parameters."""
+        if self._look:
+            seen = jax.tree.map(np.asarray, self._look(self.state[0]))
+            self.recorder.look(seen)
+            self._tell(self.recorder.done, {"monitored": seen})
+
+    def advance(self, size, batches, *, stop):
+        """A chunk of steps; returns the last loss and gradient norm, averaged over the seeds."""
+        done = self.recorder.done
+        numbers = jnp.arange(done, done + size)
+        state, (loss, grad_norm), seconds = self._programs.run(self.state, self._keys, numbers, batches)
+        bad = nonfinite_step(loss, grad_norm) if stop else None
+        if bad:
+            raise self._stopped(*bad, loss, grad_norm, numbers, batches)
+        self.state = state
+        times = self.recorder.add(loss, grad_norm, seconds)
+        for i in range(size):
+            self._tell(done + i + 1, {"loss": loss[:, i], "grad_norm": grad_norm[:, i], "seconds": times[i]})
+        return loss[:, -1].mean(), grad_norm[:, -1].mean()
+
+    def _tell(self, step, metrics):
+        for callback in self._callbacks:
+            callback(step, metrics)
+
+    def _stopped(self, seed, index, loss, grad_norm, numbers, batches):
+        """The error at that step of the chunk, after the finite ones before it are done again."""
+        if index:
+            part = jax.tree.map(lambda leaf: leaf[:index], (numbers, batches))
+            self.state, rows, seconds = self._programs.run(self.state, self._keys, *part)
+            self.recorder.add(*rows, seconds)
+        batch = jax.tree.map(lambda leaf: leaf[index], batches)
+        of_seed = jax.tree.map(lambda leaf: leaf[seed], (self.state, self._keys))
+        step = int(numbers[index])
+        arguments = jax.jit(self._update.arguments)(*of_seed, step, batch)
+        seen = describe(loss, grad_norm, seed, index, step + 1)
+        result = TrainResult(*self.state, self.history(), interrupted=False)
+        return stopped(seen, Failure(step + 1, seed, *arguments), result, self._folder)
 
 
-def _start(cell, estimator, optimizer, batch, params, key):
-    """(params, opt_state, carry) of one seed, before the first step."""
-    params = cell.init(jax.random.fold_in(key, 0)) if params is None else params
-    return params, optimizer.init(params), _fresh_carry(cell, estimator, params, batch)
-
-
-def _fresh_carry(cell, estimator, params, batch):
-    size, _ = _checks.batch_shape("training.train", batch)
-    return estimator.init(params, cell.initial_states(params, size))
-
-
-def _chunk_program(cell, estimator, optimizer, data, stream):
-    """(state, key, numbers [K], batches [K] or None) -> (state, (loss [K], grad_norm [K])), of one seed."""
-
-    def one_step(state, key, number, batch):
-        params, opt_state, carry = state
-        data_key, estimator_key = jax.random.split(jax.random.fold_in(key, number + 1))
-        batch = data(data_key) if callable(data) else batch
-        if not stream:
-            carry = _fresh_carry(cell, estimator, params, batch)
-        estimate, carry = estimator.estimate(params, carry, batch, estimator_key)
-        updates, opt_state = optimizer.update(estimate.grads, opt_state, params)
-        params = optax.apply_updates(params, updates)
-        return (params, opt_state, carry), (estimate.loss, tree_norm(estimate.grads))
-
-    def run(state, key, numbers, batches):
-        return lax.scan(lambda state, inputs: one_step(state, key, *inputs), state, (numbers, batches))
-
-    return run
-
-
-class _Programs:
-    """The chunk program, vmapped over seeds and compiled once a chunk length, outside the timing."""
-
-    def __init__(self, program):
-        # Batches of an iterable are shared by all seeds; a sampler makes each seed's own from its key.
-        self._jitted = jax.jit(jax.vmap(program, in_axes=(0, 0, None, None)))
-        self._compiled = {}
-        self.compile_seconds = 0.0
-
-    def compiled(self, state, keys, numbers, batches):
-        if len(numbers) not in self._compiled:
-            began = time.perf_counter()
-            self._compiled[len(numbers)] = self._jitted.lower(state, keys, numbers, batches).compile()
-            self.compile_seconds += time.perf_counter() - began
-        return self._compiled[len(numbers)]
-
-
-class _Watch:
-    """The monitor's results, at the steps where it is due."""
-
-    def __init__(self, monitor, every, callbacks):
-        self._monitor, self._every = monitor and jax.jit(jax.vmap(monitor)), every
-        self._callbacks, self._steps, self._rows = callbacks, [], []
-
-    def look(self, done, params):
-        if self._monitor and done % self._every == 0:
-            self._rows.append(jax.tree.map(np.asarray, self._monitor(params)))
-            self._steps.append(done)
-            _tell(self._callbacks, done, {"monitored": self._rows[-1]})
-
-    def seen(self):
-        if not self._rows:
-            return None, None
-        return jax.tree.map(lambda *rows: np.stack(rows, axis=1), *self._rows), np.array(self._steps)
-
-
-class _Chunks:
-    """(size, stacked batches or None) for every chunk, from a sampler or from an iterable.
-
-    No chunk reaches over a multiple of `stop`.
-    """
-
-    def __init__(self, data, steps, chunk, stop):
-        self._steps, self._chunk, self._stop = steps, chunk, stop
-        if callable(data):
-            self._batches = None
-            self.first = jax.eval_shape(data, jax.random.key(0))
-            return
-        self._batches = islice(data, steps)
-        self._ahead = list(islice(self._batches, 1))
-        if not self._ahead:
-            raise ValueError("training.train: data holds no batch; expected an iterable of Batch.")
-        self.first = self._ahead[0]
-
-    def __iter__(self):
-        done = 0
-        while done < self._steps:
-            size = min(self._chunk, self._steps - done, self._stop - done % self._stop)
-            if self._batches is None:
-                yield size, None
-            else:
-                group, self._ahead = self._ahead + list(islice(self._batches, size - len(self._ahead))), []
-                if not group:
-                    return
-                size = len(group)
-                yield size, jax.tree.map(lambda *leaves: jnp.stack(leaves), *group)
-            done += size
+def _say(message):
+    tqdm.write(f"jaxrnn: {message}", file=sys.stderr)

@@ -13,7 +13,7 @@ from oracles import row
 from jaxrnn import Batch, Cell, NumericalError, gradients, training
 from jaxrnn.losses import squared_error
 from jaxrnn.training import History
-from jaxrnn.training.loop import _Programs
+from jaxrnn.training.update import Programs
 
 
 def leaky_step(params, h_tm1, x_t):
@@ -213,7 +213,7 @@ def test_ctrl_c_in_the_first_chunk_returns_the_start():
 def test_nan_is_recorded_and_named_by_its_step_and_seed():
     data = batches(3)
     data[1] = data[1]._replace(targets=data[1].targets.at[0].set(jnp.nan))
-    history = train(data, steps=3).history
+    history = train(data, steps=3, nonfinite="keep").history
     assert np.isfinite(history.loss[0, 0]) and np.isnan(history.loss[0, 1:]).all()
     with pytest.raises(NumericalError, match="loss nan and gradient norm nan at step 2 of seed 0"):
         history.raise_if_bad()
@@ -231,12 +231,12 @@ def test_the_earliest_bad_step_of_all_seeds_is_named():
 def test_each_chunk_length_is_compiled_once(monkeypatch, chunk, lengths):
     made = []
 
-    class Counted(_Programs):
+    class Counted(Programs):
         def __init__(self, program):
             super().__init__(program)
             made.append(self)
 
-    monkeypatch.setattr("jaxrnn.training.loop._Programs", Counted)
+    monkeypatch.setattr("jaxrnn.training.loop.Programs", Counted)
     result = train(steps=5, chunk=chunk)
     assert set(made[0]._compiled) == lengths
     assert result.history.compile_seconds > 0

@@ -1,0 +1,81 @@
+"""What training does at every step, and the compiled calls of many steps."""
+
+from __future__ import annotations
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from jaxrnn import _checks
+from jaxrnn._pytree import tree_norm
+
+__all__ = ["Programs", "Update"]
+
+
+class Update:
+    """``θ ← θ - update(ĝ)`` of one seed, as pure functions of (params, opt_state, carry)."""
+
+    def __init__(self, cell, estimator, optimizer, data, *, stream: bool, skip: bool):
+        # Whoever wants to be told has the count in the optimizer's state; more errors than this never come.
+        self._optimizer = optax.apply_if_finite(optimizer, 2**31 - 1) if skip else optimizer
+        self._cell, self._estimator, self._data = cell, estimator, data
+        self._stream, self._skip = stream, skip
+
+    def start(self, batch, params, key):
+        """(params, opt_state, carry) before the first step."""
+        params = self._cell.init(jax.random.fold_in(key, 0)) if params is None else params
+        return params, self._optimizer.init(params), self._fresh_carry(params, batch)
+
+    def arguments(self, state, key, number, batch):
+        """(params, carry, batch, key), from which the estimator makes the gradient of that step."""
+        params, _, carry = state
+        data_key, estimator_key = jax.random.split(jax.random.fold_in(key, number + 1))
+        batch = self._data(data_key) if callable(self._data) else batch
+        carry = carry if self._stream else self._fresh_carry(params, batch)
+        return params, carry, batch, estimator_key
+
+    def chunk(self, state, key, numbers, batches):
+        """(state, key, numbers [K], batches [K] or None) -> (state, (loss [K], grad_norm [K]))."""
+        return lax.scan(lambda state, inputs: self._step(state, key, *inputs), state, (numbers, batches))
+
+    def _step(self, state, key, number, batch):
+        params, carry, batch, key = self.arguments(state, key, number, batch)
+        estimate, after = self._estimator.estimate(params, carry, batch, key)
+        updates, opt_state = self._optimizer.update(estimate.grads, state[1], params)
+        if self._skip:
+            finite = opt_state.last_finite  # ty: ignore[missing-union-attribute]
+            after = jax.tree.map(lambda a, b: jnp.where(finite, a, b), after, carry)
+        params = optax.apply_updates(params, updates)
+        return (params, opt_state, after), (estimate.loss, tree_norm(estimate.grads))
+
+    def _fresh_carry(self, params, batch):
+        size, _ = _checks.batch_shape("training.train", batch)
+        return self._estimator.init(params, self._cell.initial_states(params, size))
+
+
+class Programs:
+    """The update's chunk, vmapped over seeds and compiled once a chunk length, outside the timing."""
+
+    def __init__(self, chunk):
+        # Batches of an iterable are shared by all seeds; a sampler makes each seed's own from its key.
+        self._jitted = jax.jit(jax.vmap(chunk, in_axes=(0, 0, None, None)))
+        self._compiled = {}
+        self.compile_seconds = 0.0
+
+    def run(self, state, keys, numbers, batches):
+        """(state, (loss, grad_norm) [S, K] as NumPy arrays, seconds)."""
+        program = self._program(state, keys, numbers, batches)
+        began = time.perf_counter()
+        state, rows = jax.block_until_ready(program(state, keys, numbers, batches))
+        return state, jax.tree.map(np.asarray, rows), time.perf_counter() - began
+
+    def _program(self, state, keys, numbers, batches):
+        if len(numbers) not in self._compiled:
+            began = time.perf_counter()
+            self._compiled[len(numbers)] = self._jitted.lower(state, keys, numbers, batches).compile()
+            self.compile_seconds += time.perf_counter() - began
+        return self._compiled[len(numbers)]
