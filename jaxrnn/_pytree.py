@@ -8,7 +8,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-__all__ = ["after", "leaf_paths", "ravel", "state_step", "tree_dot", "tree_norm", "widest"]
+__all__ = ["after", "is_key", "leaf_paths", "ravel", "state_step", "tree_dot", "tree_norm", "widest"]
 
 
 def after(tree: PyTree, done: PyTree) -> PyTree:
@@ -25,6 +25,11 @@ def after(tree: PyTree, done: PyTree) -> PyTree:
         bits = lax.bitcast_convert_type(leaf.ravel()[:1], unsigned)
         zero |= jnp.sum(lax.population_count(bits)).astype(jnp.uint32) >> 7  # of at most 64
     return jax.tree.map(lambda leaf: leaf + zero.astype(leaf.dtype), tree)
+
+
+def is_key(leaf) -> bool:
+    """Whether the leaf is an array of JAX's typed keys."""
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def ravel(tree: PyTree) -> Float[Array, " n"]:

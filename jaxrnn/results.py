@@ -10,8 +10,9 @@ from typing import Any
 from zipfile import BadZipFile
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+
+from jaxrnn._pytree import is_key
 
 __all__ = ["load", "save"]
 
@@ -83,7 +84,7 @@ def _encode(node, path, arrays):
     """A JSON tree of [kind, content]; arrays go to `arrays` under their path."""
     if node is None or isinstance(node, bool | int | float | str):
         return ["value", node]
-    if isinstance(node, jax.Array) and jnp.issubdtype(node.dtype, jax.dtypes.prng_key):
+    if is_key(node):
         _, name = _encode(jax.random.key_data(node), path, arrays)
         return [f"key:{jax.random.key_impl(node)}", name]
     if isinstance(node, jax.Array | np.ndarray | np.generic):

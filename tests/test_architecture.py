@@ -39,6 +39,7 @@ ABOVE_SIBLINGS = {"dynamics": ({"jacobians"}, 2)}
 HOMES = {
     "optax": {"losses", "remedies", "training"},
     "matplotlib": {"plots", "report"},
+    "orbax": {"training"},
     "tensorboardX": {"training"},
     **{name: {"adapters"} for name in ("flax", "equinox", "haiku", "keras", "safetensors")},
     **{name: {"tasks"} for name in ("babel", "faker", "pyphen", "sklearn")},

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
 
 from jaxrnn import _checks
+from jaxrnn._pytree import is_key
 from jaxrnn.training.history import History, empty_history
+from jaxrnn.training.update import TrainState
 from jaxrnn.types import Key
 
 __all__ = ["Checkpoints", "Nowhere", "Store", "opened"]
@@ -63,7 +64,7 @@ class Nowhere:
 
     folder = None
 
-    def begun(self, state: PyTree, key: Key, look) -> tuple[PyTree, History]:
+    def begun(self, state: TrainState, key: Key, look) -> tuple[TrainState, History]:
         """The state itself and no history."""
         del key, look
         return state, empty_history(state)
@@ -73,7 +74,7 @@ class Nowhere:
         del done
         return False
 
-    def save(self, state: PyTree, history: History, key: Key) -> None:
+    def save(self, state: TrainState, history: History, key: Key) -> None:
         """Nothing is saved."""
 
     def close(self) -> None:
@@ -102,16 +103,20 @@ class Store:
         self.folder = Path(settings.folder).absolute()
         self._ocp, self._settings = ocp, settings
         try:
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
+            self._manager = ocp.CheckpointManager(
+                self.folder, options=options, item_handlers=ocp.StandardCheckpointHandler()
+            )
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         self.latest = self._manager.latest_step()
         self._saved_at = time.monotonic()
 
-    def begun(self, state: PyTree, key: Key, look) -> tuple[PyTree, History]:
-        """(state, history) to go on with, of the latest checkpoint, or these after a first one is written."""
+    def begun(self, state: TrainState, key: Key, look) -> tuple[TrainState, History]:
+        """(state, history) of the latest checkpoint, or these at the beginning, which are written."""
         if self.latest is not None:
-            return self._restored(self.latest, state, key, jax.eval_shape(look, state[0]) if look else None)
+            return self._restored(
+                self.latest, state, key, jax.eval_shape(look, state.params) if look else None
+            )
         needed = (self._settings.keep + 1) * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(self.folder).free
         if free < needed:
@@ -134,7 +139,7 @@ class Store:
             return True
         return minutes is not None and time.monotonic() - self._saved_at >= 60 * minutes
 
-    def save(self, state: PyTree, history: History, key: Key) -> None:
+    def save(self, state: TrainState, history: History, key: Key) -> None:
         """A checkpoint after the steps of that history; a warning if it cannot be written."""
         done = history.loss.shape[1]
         if done == self.latest:
@@ -195,14 +200,23 @@ class Store:
 
 
 def _arrays(tree) -> dict[str, Any]:
-    """The leaves by their path, without empty ones, which orbax does not take."""
-    leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
-    return {name: leaf for name, leaf in leaves.items() if np.size(leaf)}
+    """The leaves by their path, keys as numbers, without empty ones, which orbax does not take."""
+    leaves = jax.tree.leaves_with_path(jax.tree.map(_numbers, tree))
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if np.size(leaf)}
+
+
+def _numbers(leaf):
+    return jax.random.key_data(leaf) if is_key(leaf) else leaf
 
 
 def _filled(tree, arrays):
     """The tree with the leaves that `_arrays` took out of one like it."""
-    return jax.tree.map_with_path(lambda path, leaf: arrays.get(jax.tree_util.keystr(path), leaf), tree)
+
+    def fill(path, leaf):
+        found = arrays.get(jax.tree_util.keystr(path), leaf)
+        return jax.random.wrap_key_data(found, impl=jax.random.key_impl(leaf)) if is_key(leaf) else found
+
+    return jax.tree.map_with_path(fill, tree)
 
 
 def _kinds(arrays):

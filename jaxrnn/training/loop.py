@@ -132,6 +132,11 @@ def train(
         state, history = store.begun(state, key, look)
         training = _Training(update, keys, state, Recorder(history), look, callbacks, store.folder)
         done, interrupted = training.recorder.done, False
+        if source.steps is not None and done > source.steps:
+            raise ValueError(
+                f"training.train: steps is {source.steps}, but {store.folder} holds {done} steps already; "
+                "expected steps of at least that, counted from the very beginning."
+            )
         title = progress if isinstance(progress, str) else "training"
         bar = tqdm(total=source.steps, initial=done, disable=not progress, unit="step", desc=title)
         with bar, noticed(_say) as stopping:
@@ -169,7 +174,7 @@ class _Training:
     def look(self):
         """Let the monitor see the parameters."""
         if self._look:
-            seen = jax.tree.map(np.asarray, self._look(self.state[0]))
+            seen = jax.tree.map(np.asarray, self._look(self.state.params))
             self.recorder.look(seen)
             self._tell(self.recorder.done, {"monitored": seen})
 

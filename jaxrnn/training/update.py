@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,21 @@ from jax import lax
 
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
+from jaxrnn.types import Carry, Params
 
-__all__ = ["Programs", "Update"]
+__all__ = ["Programs", "TrainState", "Update"]
+
+
+class TrainState(NamedTuple):
+    """What one step hands on to the next."""
+
+    params: Params
+    opt_state: Any
+    carry: Carry
 
 
 class Update:
-    """``θ ← θ - update(ĝ)`` of one seed, as pure functions of (params, opt_state, carry)."""
+    """``θ ← θ - update(ĝ)`` of one seed, as pure functions of its state."""
 
     def __init__(self, cell, estimator, optimizer, data, *, stream: bool, skip: bool):
         # Whoever wants to be told has the count in the optimizer's state; more errors than this never come.
@@ -26,16 +36,16 @@ class Update:
         self._stream, self._skip = stream, skip
 
     def start(self, batch, params, key):
-        """(params, opt_state, carry) before the first step."""
+        """The state before the first step."""
         params = self._cell.init(jax.random.fold_in(key, 0)) if params is None else params
-        return params, self._optimizer.init(params), self._fresh_carry(params, batch)
+        return TrainState(params, self._optimizer.init(params), self._fresh_carry(params, batch))
 
     def arguments(self, state, key, number, batch):
         """(params, carry, batch, key), from which the estimator makes the gradient of that step."""
-        params, _, carry = state
+        params = state.params
         data_key, estimator_key = jax.random.split(jax.random.fold_in(key, number + 1))
         batch = self._data(data_key) if callable(self._data) else batch
-        carry = carry if self._stream else self._fresh_carry(params, batch)
+        carry = state.carry if self._stream else self._fresh_carry(params, batch)
         return params, carry, batch, estimator_key
 
     def chunk(self, state, key, numbers, batches):
@@ -45,12 +55,12 @@ class Update:
     def _step(self, state, key, number, batch):
         params, carry, batch, key = self.arguments(state, key, number, batch)
         estimate, after = self._estimator.estimate(params, carry, batch, key)
-        updates, opt_state = self._optimizer.update(estimate.grads, state[1], params)
+        updates, opt_state = self._optimizer.update(estimate.grads, state.opt_state, params)
         if self._skip:
             finite = opt_state.last_finite  # ty: ignore[missing-union-attribute]
             after = jax.tree.map(lambda a, b: jnp.where(finite, a, b), after, carry)
         params = optax.apply_updates(params, updates)
-        return (params, opt_state, after), (estimate.loss, tree_norm(estimate.grads))
+        return TrainState(params, opt_state, after), (estimate.loss, tree_norm(estimate.grads))
 
     def _fresh_carry(self, params, batch):
         size, _ = _checks.batch_shape("training.train", batch)
