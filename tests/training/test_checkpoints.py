@@ -133,6 +133,8 @@ class Numbered(Sequence):
         return 9
 
     def __getitem__(self, i):
+        if i >= len(self):
+            raise IndexError
         self.asked.append(i)
         return sample(jax.random.key(i))
 
