@@ -1,4 +1,4 @@
-"""The command line: ``jaxrnn report``, ``spectra``, ``compare``, ``oracle`` and ``env``."""
+"""The command line: ``jaxrnn report``, ``spectra``, ``compare``, ``train``, ``oracle`` and ``env``."""
 
 from __future__ import annotations
 
@@ -10,28 +10,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
-from jaxrnn import env_command, oracle_command
+from jaxrnn import data_options, env_command, oracle_command, train_command
 
 __all__ = ["main"]
 
 # SciPy's BLAS, which serves JAX's small SVDs and QRs on CPU, is many times slower on several threads; it
 # reads this when it is loaded, at the first of them.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-_LENGTHS = {
-    "text": 100,
-    "series": 30,
-    "adding": 100,
-    "delayed_copy": 100,
-    "temporal_order": 100,
-    "linear_process": 100,
-    "copying": 120,
-    "sequential_parity": 20,
-    "case_restoration": 64,
-    "hyphenation": 16,
-    "surnames": 16,
-}
-"""task -> steps of a sequence unless --length says otherwise."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -50,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, ImportError) as error:
         return _bad_input(options, error)
     try:
-        job()
-        return 0
+        return job() or 0
     except (OSError, ImportError) as error:  # a folder that cannot be written, an extra that is missing
         return _bad_input(options, error)
     except KeyboardInterrupt:
@@ -75,9 +59,6 @@ def _prepare_report(options, command):
     for name in options.cell:
         if name not in report.CELLS:
             raise ValueError(f"--cell {name!r} is unknown; expected some of {','.join(report.CELLS)}.")
-    if (options.column or options.inputs) and options.csv is None and options.task != "series":
-        option = "--column" if options.column else "--inputs"
-        raise ValueError(f"{option} needs --csv FILE or --task series.")
     if options.command != "spectra" and options.steps == 0:
         raise ValueError("--steps 0 trains nothing to compare; only `jaxrnn spectra` takes it.")
     settings = report.Settings(
@@ -89,7 +70,7 @@ def _prepare_report(options, command):
         with_spectra=options.command in ("report", "spectra"),
         with_comparison=options.command in ("report", "compare"),
     )
-    return partial(_write_report, options, _task(options), settings, command)
+    return partial(_write_report, options, data_options.task(options), settings, command)
 
 
 def _write_report(options, task, settings, command):
@@ -100,18 +81,6 @@ def _write_report(options, task, settings, command):
     )
     print(tables)
     print(f"Open {os.path.join(options.out, 'index.html')} in a browser.")
-
-
-def _task(options):
-    from jaxrnn import tasks
-
-    name = "series" if options.csv is not None else options.task
-    files = {
-        "text": partial(tasks.text, options.text, alphabet=options.alphabet),
-        "series": partial(tasks.series, options.csv, column=options.column, inputs=options.inputs),
-    }
-    constructor = files.get(name) or getattr(tasks, name)
-    return constructor(length=options.length or _LENGTHS[name], batch_size=options.batch)
 
 
 def _one_line(error):
@@ -131,7 +100,8 @@ def _build_parser():
     ):
         command = commands.add_parser(name, help=help_text, description=help_text)
         _add_options(command, compares=name != "spectra")
-    oracle_command.add_parser(commands, _count)
+    train_command.add_parser(commands)
+    oracle_command.add_parser(commands, data_options.count)
     env_command.add_parser(commands)
     return parser
 
@@ -145,39 +115,24 @@ def _versions():
 
 
 def _add_options(parser, compares):
-    data = parser.add_mutually_exclusive_group()
-    data.add_argument("--text", metavar="FILE", help="a UTF-8 text to model, character by character")
-    data.add_argument("--csv", metavar="FILE", help="a CSV file to forecast, with --column")
-    data.add_argument(
-        "--task",
-        choices=_LENGTHS,
-        default="text",
-        help="built-in data: Python's reference, prices, words, names, or a synthetic task",
-    )
-    parser.add_argument("--column", metavar="NAME", help="the column to forecast, of --csv or --task series")
-    parser.add_argument(
-        "--inputs", metavar="NAME", nargs="+", help="the columns that the network reads (default: that one)"
-    )
-    parser.add_argument(
-        "--alphabet", choices=("letters", "all"), default="letters", help="27 symbols, or all"
-    )
+    data_options.add(parser)
     parser.add_argument("--cell", type=_names, default="elman,gru,lstm", help="default: %(default)s")
     parser.add_argument(
-        "--hidden", type=_positive, default=64, help="units of the recurrent layer (%(default)s)"
+        "--hidden", type=data_options.positive, default=64, help="units of the recurrent layer (%(default)s)"
     )
-    parser.add_argument("--length", type=_positive, help="steps of a sequence (100, series 30)")
-    parser.add_argument("--batch", type=_positive, default=16, help="sequences of a batch (%(default)s)")
-    parser.add_argument("--steps", type=_count, default=300, help="training steps (%(default)s)")
+    parser.add_argument("--steps", type=data_options.count, default=300, help="training steps (%(default)s)")
     if compares:
         parser.add_argument(
             "--windows", type=_windows, default="1,4,16,64,full", help="truncation windows (%(default)s)"
         )
         parser.add_argument(
-            "--seeds", type=_positive, default=2, help="runs, trained side by side (%(default)s)"
+            "--seeds", type=data_options.positive, default=2, help="runs, trained side by side (%(default)s)"
         )
     else:
         parser.set_defaults(windows=(), seeds=1)
-    parser.add_argument("--seed", type=_seed, default=0, help="where the random numbers start (%(default)s)")
+    parser.add_argument(
+        "--seed", type=data_options.seed, default=0, help="where the random numbers start (%(default)s)"
+    )
     parser.add_argument("--x64", action="store_true", help="compute in float64")
     parser.add_argument("--out", metavar="DIR", default="jaxrnn-report", help="folder (%(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -192,32 +147,8 @@ def _names(text):
     return names
 
 
-def _positive(text):
-    return _integer(text, 1)
-
-
-def _count(text):
-    return _integer(text, 0)
-
-
-def _seed(text):
-    return _integer(text, 0, 2**32 - 1)
-
-
-def _integer(text, minimum, maximum=None):
-    try:
-        value = int(text)
-    except ValueError:
-        value = minimum - 1
-    if value < minimum:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {minimum}")
-    if maximum is not None and value > maximum:
-        raise argparse.ArgumentTypeError(f"{text!r} is larger than {maximum}")
-    return value
-
-
 def _windows(text):
-    return tuple(None if part == "full" else _integer(part, 1) for part in _names(text))
+    return tuple(None if part == "full" else data_options.integer(part, 1) for part in _names(text))
 
 
 if __name__ == "__main__":

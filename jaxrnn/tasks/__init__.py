@@ -15,10 +15,12 @@ from jaxrnn.tasks.surnames import surnames
 from jaxrnn.tasks.task import Source, Task
 from jaxrnn.tasks.temporal_order import temporal_order
 from jaxrnn.tasks.text import text
+from jaxrnn.tasks.text_stream import TextStream, text_stream
 
 __all__ = [
     "Source",
     "Task",
+    "TextStream",
     "adding",
     "case_restoration",
     "copying",
@@ -33,4 +35,5 @@ __all__ = [
     "surnames",
     "temporal_order",
     "text",
+    "text_stream",
 ]

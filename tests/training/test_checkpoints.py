@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -211,36 +211,49 @@ def test_keys_and_low_precision_come_back(tmp_path):
     assert_same_bits(rest, whole)
 
 
-PROGRAM = textwrap.dedent(
-    """
-    import resource, signal, sys, warnings
-    sys.path[:0] = sys.argv[2:]
-    import jax
-    jax.config.update("jax_enable_x64", True)
-    import test_checkpoints as t
+BEGIN = """
+import resource, signal, sys, time, warnings
+sys.path[:0] = sys.argv[2:]
+import jax
+jax.config.update("jax_enable_x64", True)
+import test_checkpoints as t
+"""
+FILL = """
+def fill(step, metrics):
+    if step == 6:  # from here on no file may be longer than a few bytes
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
 
-    def fill(step, metrics):
-        if step == 6:  # from here on no file may be longer than a few bytes
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (16, resource.RLIM_INFINITY))
-        if step == 11:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    t.train(checkpoints=t.Checkpoints(sys.argv[1], every=2), callbacks=[fill])
+print([str(w.message) for w in caught if w.category is RuntimeWarning])
+"""
+SLOW = """
+t.train(checkpoints=t.Checkpoints(sys.argv[1], every=2), callbacks=[lambda *_: time.sleep(0.5)], resume=True)
+"""
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        t.train(checkpoints=t.Checkpoints(sys.argv[1], every=2), callbacks=[fill], )
-    print([str(w.message) for w in caught if w.category is RuntimeWarning])
-    """
-)
+
+def process(code, folder):
+    here = Path(__file__).parent
+    command = [sys.executable, "-c", BEGIN + code, folder, here, here.parent]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_disk_that_fills_up_loses_no_earlier_checkpoint(tmp_path):
-    here = Path(__file__).parent
-    paths = [here, here.parent]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, tmp_path / "run", *paths], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "the checkpoint of step 6 could not be written" in done.stdout
-    assert "that of step 4 and those before it stay" in done.stdout
+    out, err = process(FILL, tmp_path / "run").communicate()
+    for step in (6, 8, 9):
+        assert f"the checkpoint of step {step} could not be written" in out, err[-2000:]
+    assert "that of step 4 and those before it stay" in out
+    assert_same_bits(train(checkpoints=tmp_path / "run", resume=True), train())
+
+
+def test_a_training_that_is_killed_goes_on_to_the_same_bits(tmp_path):
+    """Once; `python -m validation killed` does it at 20 random moments for each of four estimators."""
+    killed = process(SLOW, tmp_path / "run")
+    while killed.poll() is None and not (tmp_path / "run" / "4").exists():
+        time.sleep(0.05)
+    killed.kill()
+    _, err = killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, err[-2000:]
     assert_same_bits(train(checkpoints=tmp_path / "run", resume=True), train())

@@ -121,9 +121,7 @@ def test_kept_means_that_training_goes_on_with_it():
 
 
 def test_a_policy_that_does_not_exist_is_refused():
-    with pytest.raises(
-        ValueError, match="nonfinite is 'clip'; expected one of 'keep', 'skip'"
-    ):
+    with pytest.raises(ValueError, match="nonfinite is 'clip'; expected one of 'keep', 'skip'"):
         train(data(), nonfinite="clip")
 
 
