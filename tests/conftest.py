@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import zlib
 from pathlib import Path
 
 from pages import QUICK_XLA
@@ -46,6 +47,19 @@ def _where_annotated(jaxtyped):
 
 
 jaxtyping.jaxtyped = _where_annotated(jaxtyping.jaxtyped)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--part", help="i/n: run only the i-th of n parts of the tests, dealt out by their names"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--part"):
+        part, parts = map(int, config.getoption("--part").split("/"))
+        items[:] = [item for item in items if zlib.crc32(item.nodeid.encode()) % parts == part - 1]
+
 
 _MAPS = Path("/proc/self/maps")
 
