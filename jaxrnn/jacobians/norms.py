@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxrnn import _checks
 from jaxrnn._result_type import result_type
+from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._error import log_error, log_moved
 from jaxrnn.jacobians._products import View, sweep
@@ -45,6 +46,7 @@ class Norms(NamedTuple):
         return self
 
 
+@where_it_lies
 def norms(
     js: Float[Array, "T n n"], *, at: Sequence[int] | None = None, lags: Sequence[int] | None = None
 ) -> Norms:
