@@ -12,11 +12,12 @@ from typing import ParamSpec, TypeVar
 
 import jax
 import numpy as np
+from jax import lax
 from jax.sharding import AbstractMesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 from jaxtyping import PyTree
 
-__all__ = ["axes_of", "explicit_mesh", "on_auto_axes", "place", "where_it_lies"]
+__all__ = ["axes_of", "constrained", "explicit_mesh", "on_auto_axes", "place", "where_it_lies"]
 
 Args = ParamSpec("Args")
 Result = TypeVar("Result")
@@ -36,21 +37,37 @@ def axes_of(tree: PyTree, dimension: int) -> str | tuple[str, ...] | None:
 
 def place(tree: PyTree, mesh: AbstractMesh, spec: Spec) -> PyTree:
     """The arrays, sharded so on Explicit axes."""
-    return jax.tree.map(lambda leaf: jax.sharding.reshard(leaf, NamedSharding(mesh, spec)), tree)
+    wanted = NamedSharding(mesh, spec)
+
+    def move(leaf):
+        found = jax.typeof(leaf).sharding
+        first, rest = found.spec[: len(spec)], found.spec[len(spec) :]
+        # Under vmap, to move it where it is would gather the axis that is vmapped.
+        there = found.mesh == mesh and tuple(first) == tuple(spec) and not any(rest)
+        return leaf if there else jax.sharding.reshard(leaf, wanted)
+
+    return jax.tree.map(move, tree)
 
 
 def on_auto_axes(
-    mesh: AbstractMesh, fn: Callable[..., Result], *arrays: PyTree, spec: PyTree | None = None
+    mesh: AbstractMesh | None, fn: Callable[..., Result], *arrays: PyTree, spec: PyTree | None = None
 ) -> Result:
-    """``fn(*arrays)`` with the mesh's axes Auto, the result sharded as `spec`, by default not at all.
+    """``fn(*arrays)`` with the mesh's axes, if any, Auto, and the result sharded as `spec`, by default not.
 
     With Explicit axes JAX refuses what it cannot type: a scan whose carry starts as a constant, a gather by
     sharded indices, a reshape over a sharded axis.
     """
+    if mesh is None:
+        return fn(*arrays)
     out = jax.tree.map(
         lambda spec: NamedSharding(mesh, spec), Spec() if spec is None else spec, is_leaf=_is_spec
     )
     return jax.sharding.auto_axes(fn, out_sharding=out)(*arrays)
+
+
+def constrained(tree: PyTree, *spec) -> PyTree:
+    """The arrays, their dimensions sharded so along Auto axes."""
+    return jax.tree.map(lambda leaf: lax.with_sharding_constraint(leaf, Spec(*spec)), tree)
 
 
 def where_it_lies(fn: Callable[Args, Result]) -> Callable[Args, Result]:
@@ -61,9 +78,6 @@ def where_it_lies(fn: Callable[Args, Result]) -> Callable[Args, Result]:
 
     @wraps(fn)
     def run(*args: Args.args, **options: Args.kwargs) -> Result:
-        mesh = explicit_mesh((args, options))
-        if mesh is None:
-            return fn(*args, **options)
         leaves, structure = jax.tree.flatten((args, options))
         arrays = [leaf for leaf in leaves if _is_array(leaf)]
 
@@ -74,7 +88,7 @@ def where_it_lies(fn: Callable[Args, Result]) -> Callable[Args, Result]:
             )
             return fn(*args, **options)
 
-        return on_auto_axes(mesh, of_arrays, *arrays)
+        return on_auto_axes(explicit_mesh(arrays), of_arrays, *arrays)
 
     return run
 

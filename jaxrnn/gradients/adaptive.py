@@ -7,10 +7,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Bool, Int
 
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
+from jaxrnn._sharding import axes_of, explicit_mesh, on_auto_axes
 from jaxrnn.gradients.decay import geometric_decay
 from jaxrnn.gradients.lags import Adjoints, adjoints_by_lag, sum_of_lags
 from jaxrnn.gradients.loss import time_major
@@ -121,7 +123,13 @@ def adaptive(
             starts.end(adjoints.h_T), window, refused, age
         )
 
-    return Estimator(init, estimate)
+    def estimate_where_it_lies(params, carry, batch, key):
+        # All sequences choose one window.
+        mesh, rows = explicit_mesh((params, carry, batch, key)), Spec(axes_of(batch, 0))
+        spec = (Spec(), AdaptiveCarry(rows, Spec(), Spec(), Spec()))
+        return on_auto_axes(mesh, estimate, params, carry, batch, key, spec=spec)
+
+    return Estimator(init, estimate_where_it_lies)
 
 
 def _choose(adjoints: Adjoints, gradient_of, R: int, all_lags: bool, tolerance: float):
