@@ -56,7 +56,7 @@ def loss(
         del key, noise
         return segment_loss(step, step_loss, params, h_0, time_major("gradients.loss", h_0, batch))
 
-    return by_sequence(local, step, lambda params, h_0, batch: h_0)(params, h_0, batch, None)
+    return by_sequence(local, step, lambda _, h_0, __: h_0)(params, h_0, batch, None)
 
 
 class Segment(NamedTuple):

@@ -21,7 +21,6 @@ from jaxrnn.types import Params, State, StepFn, Trajectory
 __all__ = ["block_norms", "input_jacobians", "input_norms"]
 
 
-@where_it_lies
 def block_norms(
     js: Float[Array, "T n n"],
     state: State,

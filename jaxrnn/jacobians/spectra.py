@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from jaxtyping import Array, Float
 
 from jaxrnn import _checks
-from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians.norms import CERTIFIED_BELOW, singular_values_of_views
 from jaxrnn.jacobians.spectrum import Spectrum
 
 __all__ = ["spectra"]
 
 
-@where_it_lies
 def spectra(
     js: Float[Array, "T n n"],
     *,
