@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax import lax
@@ -11,20 +11,20 @@ from jax.sharding import PartitionSpec as Spec
 from jaxtyping import PyTree
 
 from jaxrnn._sharding import axes_of, explicit_mesh, on_auto_axes, place
-from jaxrnn.types import Batch, Carry, GradientEstimate, Key, Params, State, StepFn
+from jaxrnn.types import Batch, Carry, Params, State, StepFn
 
 __all__ = ["by_sequence"]
 
-Local = Callable[[Params, Carry, Batch, Key, Any], tuple[GradientEstimate, Carry]]
-Estimate = Callable[[Params, Carry, Batch, Key], tuple[GradientEstimate, Carry]]
+Found = TypeVar("Found")
+"""What is a mean over the sequences: a loss, or a `GradientEstimate`."""
 
 
 def by_sequence(
-    local: Local,
+    local: Callable[[Params, Carry, Batch, Any, PyTree], tuple[Found, Carry]],
     step: StepFn,
     states: Callable[[Params, Carry, Batch], State],
-    draw: Callable[[Params, Carry, Batch, Key], PyTree] = lambda *_: (),
-) -> Estimate:
+    draw: Callable[[Params, Carry, Batch, Any], PyTree] = lambda *_: (),
+) -> Callable[[Params, Carry, Batch, Any], tuple[Found, Carry]]:
     """An estimator's estimate of a batch from ``local(params, carry, batch, key, noise)``, of some sequences.
 
     Where the type of the batch says that its sequences are sharded, each device computes the estimate of its
