@@ -56,12 +56,15 @@ def of_chains(measure):
     return lambda params, h_0, xs: jax.vmap(measure)(chains(params, h_0, xs))
 
 
-def leading(params, h_0, xs):
-    def of_sequence(h_0, xs):
+def leading(params, _, xs):
+    """Of states that are not placed anywhere."""
+    h_0 = CELL.init_state(params)
+
+    def of_sequence(xs):
         trajectory = jr.unroll(CELL.step, params, h_0, xs)
         return J.leading_growth_rates(CELL.step, params, trajectory, k=2)
 
-    return jax.vmap(of_sequence)(h_0, xs)
+    return jax.vmap(of_sequence)(xs)
 
 
 def fidelity(params, h_0, batch, key):

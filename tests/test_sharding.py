@@ -35,6 +35,8 @@ def found():
     flags = f"{pages.QUICK_XLA} --xla_force_host_platform_device_count={sharded_program.D}"
     paths = [str(Path(pages.__file__).parent), os.environ.get("PYTHONPATH", "")]
     env = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    # Threads: batched LAPACK calls on more devices than cores wait for each other (see `_pytree.after`).
+    env["NPROC"] = "16"
     results = {}
     for dtype, runs in RUNS.items():
         command = [sys.executable, sharded_program.__file__, dtype, json.dumps(runs)]
