@@ -83,13 +83,10 @@ def test_seeds_need_no_communication_and_probe_vectors_one_mean(found):
     assert names(found["float64"]["explicit: probe vectors"][1]) == ["all-reduce"]
 
 
-@pytest.mark.parametrize(
-    "case", ["explicit: norms over t", "in context: norms over t", "made explicit: norms over t"]
-)
+@pytest.mark.parametrize("kind", ["explicit", "in context", "made explicit"])
 def test_norms_over_t_pass_one_factor_on_and_gather_tables_only(found, kind):
     moved = found["float64"][f"{kind}: norms over t"][1]
-    passed = sizes(moved, "collective-permute")
-    assert sorted(passed) == [1, N * N, N * N]
+    assert sorted(sizes(moved, "collective-permute")) == [1, N * N, N * N]
     assert max(sizes(moved, "all-gather") + sizes(moved, "all-reduce")) <= (T + 1) * (T + 5)
     assert "all-to-all" not in names(moved)
 
