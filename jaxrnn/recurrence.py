@@ -12,6 +12,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import PyTree
 
 from jaxrnn import _checks
+from jaxrnn._sharding import where_it_lies
 from jaxrnn._stages import Staged, block_size
 from jaxrnn.types import Params, State, StepFn, Trajectory
 
@@ -28,6 +29,7 @@ _CHEAP_BYTES, _LONG_SUM = 12 * 2**20, 384
 # more time to compute again, as products of many steps, than fresh memory does.
 
 
+@where_it_lies
 def unroll(
     step: StepFn,
     params: Params,

@@ -16,6 +16,7 @@ FLOORS = [
         "_display",
         "_export",
         "_result_type",
+        "_sharding",
         "_operations",
         "_trace",
         "_sums",

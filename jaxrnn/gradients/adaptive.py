@@ -7,10 +7,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec as Spec
 from jaxtyping import Array, Bool, Int
 
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
+from jaxrnn._sharding import axes_of, explicit_mesh, on_auto_axes
 from jaxrnn.gradients.decay import geometric_decay
 from jaxrnn.gradients.lags import Adjoints, adjoints_by_lag, sum_of_lags
 from jaxrnn.gradients.loss import time_major
@@ -121,7 +123,13 @@ def adaptive(
             starts.end(adjoints.h_T), window, refused, age
         )
 
-    return Estimator(init, estimate)
+    def estimate_where_it_lies(params, carry, batch, key):
+        # All sequences choose one window.
+        mesh, axes = explicit_mesh((params, carry, batch, key)), axes_of(batch, 0)
+        of_carry = jax.tree.map(lambda leaf: Spec(axes) if leaf.ndim else Spec(), carry)
+        return on_auto_axes(mesh, estimate, params, carry, batch, key, spec=(Spec(), of_carry))
+
+    return Estimator(init, estimate_where_it_lies)
 
 
 def _choose(adjoints: Adjoints, gradient_of, R: int, all_lags: bool, tolerance: float):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_dot, tree_norm
 from jaxrnn._result_type import result_type
+from jaxrnn._sharding import axes_of, constrained, explicit_mesh, on_auto_axes
 from jaxrnn.gradients.full import segment_gradients
 from jaxrnn.gradients.lags import adjoints_by_lag
 from jaxrnn.gradients.loss import time_major
@@ -86,10 +88,17 @@ def decompose(step: StepFn, step_loss: StepLoss, params: Params, h_0: State, bat
     >>> parts.by_lag  # lag 0: (1 + 2)/2, lag 1: 2/2
     Array([1.5, 1. ], dtype=float32)
     """
+    split = partial(_decompose, step, step_loss, axes_of(batch, 1))
+    return on_auto_axes(explicit_mesh((params, h_0, batch)), split, params, h_0, batch)
+
+
+def _decompose(step, step_loss, over, params, h_0, batch):
     params = jax.tree.map(jnp.asarray, params)
     segment = time_major("gradients.decompose", h_0, batch)
+    if over:  # the way there is one step after another: every device takes it
+        segment = constrained(segment)
     loss, _, gradient, _ = segment_gradients(step, step_loss, params, h_0, segment)
-    adjoints = adjoints_by_lag(step, step_loss, params, h_0, segment)
+    adjoints = adjoints_by_lag(step, step_loss, params, h_0, segment, over)
     scale = tree_norm(gradient)
     direction = jax.tree.map(lambda leaf: leaf / jnp.where(scale > 0, scale, 1), gradient)
 

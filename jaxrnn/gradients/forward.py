@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import _checks
 from jaxrnn.gradients.loss import segment_loss, time_major
+from jaxrnn.gradients.sharded import by_sequence
 from jaxrnn.gradients.start import InitState, start
 from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 
@@ -46,7 +47,8 @@ def forward(
     _checks.at_least("gradients.forward", "directions", directions, 1)
     starts = start("gradients.forward", init_state)
 
-    def estimate(params, carry, batch, key):
+    def estimate(params, carry, batch, key, noise):
+        del noise
         params = jax.tree.map(jnp.asarray, params)
 
         segment = time_major("gradients.forward", starts.begin(params, carry, batch)[0], batch)
@@ -63,7 +65,7 @@ def forward(
         grads = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), grads)
         return GradientEstimate(loss, grads), starts.end(h_T)
 
-    return Estimator(starts.init, estimate)
+    return Estimator(starts.init, by_sequence(estimate, step, starts.states))
 
 
 def _random_signs(key, params, count):

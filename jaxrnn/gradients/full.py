@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 
 from jaxrnn.gradients.loss import segment_loss, time_major
+from jaxrnn.gradients.sharded import by_sequence
 from jaxrnn.gradients.start import InitState, start
 from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 
@@ -55,8 +56,8 @@ def full(
     """
     starts = start("gradients.full", init_state)
 
-    def estimate(params, carry, batch, key):
-        del key
+    def estimate(params, carry, batch, key, noise):
+        del key, noise
         h_0, add_h_0 = starts.begin(params, carry, batch)
         rows = time_major("gradients.full", h_0, batch)
         loss, h_T, grads, h_0_cotangent = segment_gradients(
@@ -64,7 +65,7 @@ def full(
         )
         return GradientEstimate(loss, add_h_0(grads, h_0_cotangent)), starts.end(h_T)
 
-    return Estimator(starts.init, estimate)
+    return Estimator(starts.init, by_sequence(estimate, step, starts.states))
 
 
 def segment_gradients(step, step_loss, params, h_0, segment, *, recompute=None):

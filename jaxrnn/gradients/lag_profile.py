@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_dot, tree_norm
 from jaxrnn._result_type import result_type
+from jaxrnn._sharding import axes_of, constrained, explicit_mesh, on_auto_axes
 from jaxrnn.gradients.lags import adjoints_by_lag
 from jaxrnn.gradients.loss import time_major
 from jaxrnn.types import Batch, Params, State, StepFn, StepLoss
@@ -81,11 +83,18 @@ def lag_profile(
     >>> found.norm, found.sliding_error  # 1.5 and 1 of 2.5
     (Array([1.5, 1. ], dtype=float32), Array([0.4, 0. ], dtype=float32))
     """
+    split = partial(_lag_profile, step, step_loss, axes_of(batch, 1), lags=lags)
+    return on_auto_axes(explicit_mesh((params, h_0, batch)), split, params, h_0, batch)
+
+
+def _lag_profile(step, step_loss, over, params, h_0, batch, *, lags):
     params = jax.tree.map(jnp.asarray, params)
     segment = time_major("gradients.lag_profile", h_0, batch)
+    if over:  # the way there is one step after another: every device takes it
+        segment = constrained(segment)
     T = len(segment.weights)
     L = T if lags is None else min(_checks.at_least("gradients.lag_profile", "lags", lags, 1), T)
-    adjoints = adjoints_by_lag(step, step_loss, params, h_0, segment)
+    adjoints = adjoints_by_lag(step, step_loss, params, h_0, segment, over)
     beyond_0 = adjoints.every_lag()
     gradient = jax.tree.map(jnp.add, adjoints.lag_0, adjoints.pull(beyond_0))
     scale = tree_norm(gradient)

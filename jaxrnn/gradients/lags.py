@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxrnn._sharding import constrained
 from jaxrnn.gradients.loss import Segment, batch_step, weighted_sum
 from jaxrnn.recurrence import unroll
 from jaxrnn.types import Params, State, StepFn, StepLoss
@@ -44,15 +45,24 @@ class Adjoints(NamedTuple):
 
 
 def adjoints_by_lag(
-    step: StepFn, step_loss: StepLoss, params: Params, h_0: State, segment: Segment
+    step: StepFn,
+    step_loss: StepLoss,
+    params: Params,
+    h_0: State,
+    segment: Segment,
+    over: str | tuple[str, ...] | None = None,
 ) -> Adjoints:
     """Unroll a segment once and prepare the recursion ``∂ℓ_t/∂h_{k-1} = ∂ℓ_t/∂h_k · J_k``.
 
-    All t of one lag are done at once, so that a lag costs one batched step however long the sequence.
+    All t of one lag are done at once, so that a lag costs one batched step however long the sequence. With
+    `over`, Auto axes of a mesh, each device does its own t, and an adjoint that crosses to the next device's
+    is all that they exchange before a sum over t.
     """
     batched = batch_step(step)
     trajectory = unroll(batched, params, h_0, segment.xs)
     h_tm1s = trajectory.h_tm1s
+    if over:
+        h_tm1s, segment = constrained((h_tm1s, segment), over)
 
     def losses(params, h_tm1s, segment):
         _, ys = jax.vmap(batched, in_axes=(None, 0, 0))(params, h_tm1s, segment.xs)

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from jaxrnn import _checks
+from jaxrnn.gradients.sharded import by_sequence
 from jaxrnn.recurrence import scan
 from jaxrnn.types import BATCH_AXIS, Batch, Params, State, StepFn, StepLoss
 
@@ -50,7 +51,12 @@ def loss(
     >>> loss(running_sum, squared_error, 1.0, jnp.zeros((1, 1)), batch)[0]  # (½ 1² + ½ 2²) / 2
     Array(1.25, dtype=float32)
     """
-    return segment_loss(step, step_loss, params, h_0, time_major("gradients.loss", h_0, batch))
+
+    def local(params, h_0, batch, key, noise):
+        del key, noise
+        return segment_loss(step, step_loss, params, h_0, time_major("gradients.loss", h_0, batch))
+
+    return by_sequence(local, step, lambda _, h_0, __: h_0)(params, h_0, batch, None)
 
 
 class Segment(NamedTuple):

@@ -10,11 +10,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
+from jax.sharding import PartitionSpec as Spec
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PyTree
 
+from jaxrnn import _checks
 from jaxrnn._pytree import ravel
+from jaxrnn._sharding import axes_of, explicit_mesh, on_auto_axes
 from jaxrnn.gradients.loss import batch_step, time_major, weighted_sum
+from jaxrnn.gradients.sharded import by_sequence
 from jaxrnn.gradients.start import InitState, start
 from jaxrnn.types import Carry, Estimator, GradientEstimate, Key, Params, State, StepFn, StepLoss
 
@@ -53,15 +57,27 @@ def online(
         h = starts.init(params, h_0)
         if init_state is not None:
             return h
-        return OnlineCarry(h, jax.vmap(lambda h: rule.zero(params, ravel(h)))(h))
 
-    def estimate(params, carry, batch, key):
+        def influence(params, h):
+            return jax.vmap(lambda h: rule.zero(params, ravel(h)))(h)
+
+        mesh, rows = explicit_mesh((params, h)), Spec(axes_of(h, 0))
+        return OnlineCarry(h, on_auto_axes(mesh, influence, params, h, spec=rows))
+
+    def states(params, carry, batch):
+        return starts.states(params, carry if init_state is not None else carry.h, batch)
+
+    def draw(params, carry, batch, key):
+        _, T = _checks.batch_shape(function, batch)
+        flat_0 = jax.eval_shape(jax.vmap(ravel), states(params, carry, batch))
+        return rule.draw(key, (T + 1, *flat_0.shape), flat_0.dtype)
+
+    def estimate(params, carry, batch, key, noise):
+        del key
         params = jax.tree.map(jnp.asarray, params)
-        h_0, _ = starts.begin(params, carry if init_state is not None else carry.h, batch)
+        h_0 = states(params, carry, batch)
         segment = time_major(function, h_0, batch)
-        T = len(segment.weights)
         flat_0 = jax.vmap(ravel)(h_0)
-        noise = rule.draw(key, (T + 1, *flat_0.shape), flat_0.dtype)
         if init_state is None:
             influence = carry.influence
         else:
@@ -76,7 +92,7 @@ def online(
         estimate, end = online_gradients(step, step_loss, rule, params, h_0, influence, segment, later)
         return estimate, (end if init_state is None else starts.end(end.h))
 
-    return Estimator(init, estimate)
+    return Estimator(init, by_sequence(estimate, step, states, draw))
 
 
 def online_gradients(step, step_loss, rule, params, h_0, influence, segment, noise):

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrnn import _checks
 from jaxrnn._pytree import widest
 from jaxrnn.gradients.full import segment_gradients
 from jaxrnn.gradients.loss import time_major
+from jaxrnn.gradients.sharded import by_sequence
 from jaxrnn.gradients.start import InitState, start
 from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 
@@ -155,16 +157,21 @@ def _estimator(function, step, step_loss, draw, recursive, init_state):
     """Full BPTT with factors ``draw(key, T, B, dtype)`` [T, B] on the gradient between two steps."""
     starts = start(function, init_state)
 
-    def estimate(params, carry, batch, key):
+    def noise(params, carry, batch, key):
+        del params, carry
+        B, T = _checks.batch_shape(function, batch)
+        return draw(key, T, B, widest(float if batch.weights is None else batch.weights.dtype))
+
+    def estimate(params, carry, batch, key, xi):
+        del key
         h_0, add_h_0 = starts.begin(params, carry, batch)
         segment = time_major(function, h_0, batch)
-        xi = draw(key, *segment.weights.shape, widest(segment.weights.dtype))
         loss, h_T, grads, h_0_cotangent = segment_gradients_cut(
             step, step_loss, params, h_0, segment, xi, recursive
         )
         return GradientEstimate(loss, add_h_0(grads, h_0_cotangent)), starts.end(h_T)
 
-    return Estimator(starts.init, estimate)
+    return Estimator(starts.init, by_sequence(estimate, step, starts.states, noise))
 
 
 def segment_gradients_cut(step, step_loss, params, h_0, segment, xi, recursive):

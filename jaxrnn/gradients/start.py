@@ -28,6 +28,10 @@ class Start(NamedTuple):
     end: Callable[[State], Carry]
     """From h_T to the carry."""
 
+    def states(self, params: Params, carry: Carry, batch: Batch) -> State:
+        """h_0 [B, ...]."""
+        return self.begin(params, carry, batch)[0]
+
 
 def start(function: str, init_state: InitState | None) -> Start:
     """A stream, whose states are the carry, or a fresh start at `init_state(params)`, without a carry."""

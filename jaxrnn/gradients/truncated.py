@@ -9,6 +9,7 @@ from jax import lax
 from jaxrnn import _checks
 from jaxrnn.gradients.lags import adjoints_by_lag, sum_of_lags
 from jaxrnn.gradients.loss import segment_loss, time_major
+from jaxrnn.gradients.sharded import by_sequence
 from jaxrnn.gradients.start import InitState, start
 from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 
@@ -63,8 +64,8 @@ def chunked(
         raise ValueError(f"gradients.chunked: every is {every}; expected at most the window, {window}.")
     starts = start("gradients.chunked", init_state)
 
-    def estimate(params, carry, batch, key):
-        del key
+    def estimate(params, carry, batch, key, noise):
+        del key, noise
         h_0, add_h_0 = starts.begin(params, carry, batch)
         segment = time_major("gradients.chunked", h_0, batch)
         T = len(segment.weights)
@@ -98,7 +99,7 @@ def chunked(
         _, h_T, grads, h_0_cotangent = carry
         return GradientEstimate(jnp.sum(jnp.stack(losses)), add_h_0(grads, h_0_cotangent)), starts.end(h_T)
 
-    return Estimator(starts.init, estimate)
+    return Estimator(starts.init, by_sequence(estimate, step, starts.states))
 
 
 def _window_gradients(step, step_loss, params, h, rows, size):
@@ -170,8 +171,8 @@ def sliding(
     window = _checks.at_least("gradients.sliding", "window", window, 1)
     starts = start("gradients.sliding", init_state)
 
-    def estimate(params, carry, batch, key):
-        del key
+    def estimate(params, carry, batch, key, noise):
+        del key, noise
         h_0, add_h_0 = starts.begin(params, carry, batch)
         segment = time_major("gradients.sliding", h_0, batch)
         adjoints = adjoints_by_lag(step, step_loss, params, h_0, segment)
@@ -182,4 +183,4 @@ def sliding(
         h_0_cotangent = jax.tree.map(lambda leaf: leaf[0], total)
         return GradientEstimate(adjoints.loss, add_h_0(grads, h_0_cotangent)), starts.end(adjoints.h_T)
 
-    return Estimator(starts.init, estimate)
+    return Estimator(starts.init, by_sequence(estimate, step, starts.states))

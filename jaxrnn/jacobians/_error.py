@@ -15,7 +15,7 @@ from jaxrnn.jacobians._precise import rounding
 from jaxrnn.jacobians._products import Sweep, View, sweep
 from jaxrnn.jacobians._scaled import Chain, chain
 
-__all__ = ["log_error", "log_moved"]
+__all__ = ["log_error", "log_moved", "log_rounding", "over_table"]
 
 _SVD_ROUNDING = 100
 # In eps: LAPACK's σ₁ alone is off by up to 59 where the others lie within 1e-5 of it.
@@ -55,9 +55,10 @@ def log_moved(factors: Chain, swept: Sweep, at: np.ndarray, lags: np.ndarray) ->
     P_{s,k} are the sweep's own if it has all of them, and bounded through segments if not.
     """
     T = len(factors.exponents)
-    log_E = _log_rounding(factors, swept.log_frobenius, at)
+    log_J = _scaled.log_scaled(jnp.linalg.norm(factors.mantissas, axis=(1, 2)), factors.exponents)
+    log_E = log_rounding(factors.mantissas.shape[-1], log_J, swept.log_frobenius, at)
     if len(at) == len(lags) == T:
-        return _over_table(log_E, swept.log_sigma[0, ..., 0])
+        return over_table(log_E, swept.log_sigma[0, ..., 0], at)
     upper = _bounds_by_segments(factors)
     t, lag = jnp.asarray(at)[:, None], jnp.asarray(lags)[None, :]
     k = t - lag
@@ -72,30 +73,38 @@ def log_moved(factors: Chain, swept: Sweep, at: np.ndarray, lags: np.ndarray) ->
     return log_sum
 
 
-def _log_rounding(factors, log_frobenius, at):
-    """ln of a bound on ‖E_{t,t-lag}‖ at [t in at, lag - 1]."""
-    n = factors.mantissas.shape[-1]
+def log_rounding(
+    n: int, log_J: Float[Array, " T"], log_frobenius: Float[Array, "A L"], at: Int[Array | np.ndarray, " A"]
+) -> Float[Array, "A L"]:
+    """ln of a bound on ‖E_{t,t-lag}‖ at [t in at, lag - 1], from ln ‖J_t‖ and ln ‖P_{t,t-lag}‖."""
     relative, absolute = rounding(n, log_frobenius.dtype)
-    log_J = _scaled.log_scaled(jnp.linalg.norm(factors.mantissas, axis=(1, 2)), factors.exponents)
-    s = np.maximum(at[:, None] - np.arange(1, log_frobenius.shape[1] + 1), 0)
+    lags = jnp.arange(1, log_frobenius.shape[1] + 1)
+    s = jnp.maximum(jnp.asarray(at)[:, None] - lags[None, :], 0)
     # ‖P_{t,t}‖_F = √n.
     before = jnp.pad(log_frobenius[:, :-1], ((0, 0), (1, 0)), constant_values=log(n) / 2)
     return jnp.logaddexp(log(relative) + log_frobenius, log(absolute) + before + log_J[s])
 
 
-def _over_table(log_E, log_norm):
-    """The sums for all pairs, from tables at [t - 1, lag - 1], as such a table."""
-    T = len(log_E)
-    t, s = np.indices((T + 1, T + 1))
+def over_table(
+    log_E: Float[Array, "A T"], log_norm: Float[Array, "T T"], at: Int[Array | np.ndarray, " A"]
+) -> Float[Array, "A T"]:
+    """The sums for all pairs of some rows t, from these rows and a table of all at [t - 1, lag - 1]."""
+    T = len(log_norm)
+    s = jnp.arange(T + 1)
 
-    def by_start(table, diagonal):
-        """[t, s] for 0 <= s <= t <= T, and -inf above."""
-        below = table[np.maximum(t - 1, 0), np.clip(t - s - 1, 0, T - 1)]
-        return jnp.where(s < t, below, jnp.where(s == t, diagonal, -jnp.inf))
+    def by_start(t, row, diagonal):
+        """[s] for 0 <= s <= t, and -inf above."""
+        return jnp.where(s < t, row[jnp.clip(t - s - 1, 0, T - 1)], jnp.where(s == t, diagonal, -jnp.inf))
 
-    norms = by_start(log_norm, 0.0)
-    sums = lax.map(lambda row: jax.nn.logsumexp(row[:, None] + norms, axis=0), by_start(log_E, -jnp.inf)[1:])
-    return sums[t[:-1, :-1], np.maximum(t - s, 0)[:-1, :-1]]
+    first = jnp.where(s == 0, 0.0, -jnp.inf)[None]
+    norms = jnp.concatenate([first, jax.vmap(by_start, (0, 0, None))(s[1:], log_norm, 0.0)])
+
+    def of_row(row):
+        t, log_E = row
+        sums = jax.nn.logsumexp(by_start(t, log_E, -jnp.inf)[:, None] + norms, axis=0)
+        return sums[jnp.maximum(t - s[1:], 0)]
+
+    return lax.map(of_row, (jnp.asarray(at), log_E))
 
 
 def _bounds_by_segments(factors):

@@ -16,7 +16,7 @@ from jaxrnn.jacobians._precise import precise_matmul
 from jaxrnn.jacobians._scaled import Chain
 from jaxrnn.jacobians._top import top_singular_values
 
-__all__ = ["Sweep", "View", "sweep"]
+__all__ = ["Sweep", "View", "multiply", "seen_of", "start_slots", "sweep"]
 
 _BLOCK = 16
 # Times t that advance together: large enough for a batched product, small enough that little is computed
@@ -69,10 +69,6 @@ def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...
     # Slots that fill the first block up are never active: t = 0 is below every lag.
     times = np.concatenate([np.zeros(-len(at) % block, int), at])
     all_lags = np.arange(1, lags[-1] + 1)
-    groups = sorted({(view.rows.start, view.rows.stop) for view in views})
-
-    def look(slots):
-        return _look(slots, views, groups, top)
 
     def one_lag(slots, inputs):
         lag, first, wanted = inputs
@@ -80,10 +76,9 @@ def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...
         def advance(b, slots):
             t = lax.dynamic_slice_in_dim(jnp.asarray(times), b * block, block)
             some = jax.tree.map(lambda leaf: lax.dynamic_slice_in_dim(leaf, b * block, block), slots)
-            some = _multiply(some, chain, jnp.maximum(t - lag, 0))
-            seen = lax.cond(
-                wanted, lambda some: _look(some, views, groups, top), lambda some: some.seen, some
-            )
+            factor = jnp.maximum(t - lag, 0)
+            some = multiply(some, *(leaf[factor] for leaf in chain[:3]))
+            seen = lax.cond(wanted, lambda some: seen_of(some, views, top), lambda some: some.seen, some)
             return jax.tree.map(
                 lambda leaf, new: lax.dynamic_update_slice_in_dim(leaf, new, b * block, 0),
                 slots,
@@ -93,11 +88,23 @@ def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...
         slots = lax.fori_loop(first, len(times) // block, advance, slots)
         return slots, (slots.seen, slots.log_frobenius)
 
-    S = len(times)
+    start = start_slots(len(times), n, dtype, views, top)
+    first_blocks = np.searchsorted(times, all_lags) // block
+    inputs = (jnp.asarray(all_lags), jnp.asarray(first_blocks), jnp.asarray(np.isin(all_lags, lags)))
+    end, (seen, log_frobenius) = lax.scan(one_lag, start, inputs)
+    here = slice(len(times) - len(at), None)
+    *log_sigma, residual, log_abs = jnp.transpose(seen[lags - 1][:, here], (2, 3, 1, 0))
+    log_sigma = jnp.stack(log_sigma, axis=-1)
+    return Sweep(log_sigma, residual, log_abs, log_frobenius[:, here].T, end.P[here], end.P_exponent[here])
+
+
+def start_slots(S: int, n: int, dtype, views: tuple[View, ...], top: int) -> _Slots:
+    """S products of no factors."""
+    groups = _groups(views)
     a = np.zeros((S, len(groups), n))
     for row, (start, stop) in enumerate(groups):
         a[:, row, start:stop] = 1
-    start = _Slots(
+    return _Slots(
         jnp.broadcast_to(jnp.eye(n, dtype=dtype), (S, n, n)),
         jnp.zeros(S, jnp.int32),
         jnp.asarray(a, dtype),
@@ -105,18 +112,14 @@ def sweep(chain: Chain, at: np.ndarray, lags: np.ndarray, views: tuple[View, ...
         jnp.zeros(S, dtype),
         jnp.zeros((S, top + 2, len(views)), dtype),
     )
-    first_blocks = np.searchsorted(times, all_lags) // block
-    inputs = (jnp.asarray(all_lags), jnp.asarray(first_blocks), jnp.asarray(np.isin(all_lags, lags)))
-    end, (seen, log_frobenius) = lax.scan(one_lag, start, inputs)
-    here = slice(S - len(at), None)
-    *log_sigma, residual, log_abs = jnp.transpose(seen[lags - 1][:, here], (2, 3, 1, 0))
-    log_sigma = jnp.stack(log_sigma, axis=-1)
-    return Sweep(log_sigma, residual, log_abs, log_frobenius[:, here].T, end.P[here], end.P_exponent[here])
 
 
-def _multiply(slots, chain, factor):
-    """Every slot after one more factor on its right, J_{k+1} = js[factor]."""
-    J, exponent = chain.mantissas[factor], chain.exponents[factor]
+def _groups(views):
+    return sorted({(view.rows.start, view.rows.stop) for view in views})
+
+
+def multiply(slots: _Slots, J, exponent, support) -> _Slots:
+    """Every slot after one more factor on its right, ``J · 2^exponent`` with its support."""
     tracked = slots.a.shape[1] > 0
     P = precise_matmul(slots.P, J, slices=1) if tracked else _scaled.matmul(slots.P, J)
     P, grown = _scaled.normalise(P)
@@ -125,14 +128,15 @@ def _multiply(slots, chain, factor):
     slots = slots._replace(P=P, P_exponent=P_exponent, log_frobenius=_scaled.log_scaled(size, P_exponent))
     if not tracked:
         return slots
-    a, grown_a = _scaled.advance_column_sums(slots.a, J, chain.support[factor])
+    a, grown_a = _scaled.advance_column_sums(slots.a, J, support)
     return slots._replace(a=a, a_exponent=slots.a_exponent + grown_a + exponent[:, None])
 
 
-def _look(slots, views, groups, top):
+def seen_of(slots: _Slots, views: tuple[View, ...], top: int) -> Float[Array, "S top2 V"]:
     """[S, top + 2, V]: ln σ_i, the residual of σ₁ and the bound by absolute values, for every view."""
     if not views:
         return slots.seen
+    groups = _groups(views)
     # Blocks of one shape go through one batched call: one each takes long to compile with many layers.
     shapes = {}
     for place, view in enumerate(views):

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxrnn import _checks
 from jaxrnn._pytree import leaf_paths, ravel, state_step
+from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians._products import View
 from jaxrnn.jacobians.norms import Norms, norms_of_views
 from jaxrnn.types import Params, State, StepFn, Trajectory
@@ -92,6 +93,7 @@ def _parts(state, by):
     return parts
 
 
+@where_it_lies
 def input_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Float[Array, "T n d"]:
     """``bs[i] = ∂h_{i+1}/∂x_{i+1}`` of the raveled state and input, for every step of one sequence.
 
@@ -143,6 +145,7 @@ def input_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Flo
     return jax.vmap(at_step)(trajectory.h_tm1s, trajectory.xs)
 
 
+@where_it_lies
 def input_norms(
     js: Float[Array, "T n n"],
     bs: Float[Array, "T n d"],

@@ -9,6 +9,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxrnn import _checks
 from jaxrnn._result_type import result_type
+from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians import _scaled
 
 __all__ = ["Eigenvalues", "eigenvalues"]
@@ -29,6 +30,7 @@ class Eigenvalues(NamedTuple):
         return jnp.abs(self.values[..., 0])
 
 
+@where_it_lies
 def eigenvalues(js: Float[Array, "T n n"]) -> Eigenvalues:
     """Eigenvalues λ_i of every J_t (E11), with the departure from normality that says how far to trust them.
 

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxrnn import _checks
 from jaxrnn._pytree import ravel
+from jaxrnn._sharding import where_it_lies
 from jaxrnn._stages import block_size
 from jaxrnn.jacobians.step import columns_of_steps
 from jaxrnn.types import Params, StepFn, Trajectory
@@ -18,6 +19,7 @@ _BLOCK_ENTRIES, _BLOCK_STEPS = 2**14, 64
 # What a block may hold of step Jacobians: those of a large state are formed one by one, in the cache.
 
 
+@where_it_lies
 def last_products(step: StepFn, params: Params, trajectory: Trajectory) -> Float[Array, "T n n"]:
     """``out[k] = ∂h_T/∂h_k = J_T J_{T-1} ... J_{k+1}`` for every k = 0..T-1 (E12).
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxrnn import _checks
 from jaxrnn._pytree import after, ravel
 from jaxrnn._result_type import result_type
+from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._matrix_free import push_forward
 from jaxrnn.jacobians._orthonormal import growth_of_directions, random_directions, running_mean
@@ -67,6 +68,7 @@ class GrowthRates(NamedTuple):
         return self
 
 
+@where_it_lies
 def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None, warm_up: int = 0) -> GrowthRates:
     """The leading k growth rates ``λ_i = (1/T) Σ_t ln |R_t[i, i]|``, with ``Q_t R_t = J_t Q_{t-1}`` (E15).
 
@@ -124,6 +126,7 @@ def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None, warm_up: in
     return _result(grown, running_mean(log_abs_det[:, None], jnp.ones(T - warm_up, int))[-1, 0])
 
 
+@where_it_lies
 def leading_growth_rates(
     step: StepFn, params: Params, trajectory: Trajectory, *, k: int, warm_up: int = 0
 ) -> GrowthRates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,8 +13,10 @@ from jaxtyping import Array, Bool, Float
 
 from jaxrnn import _checks
 from jaxrnn._result_type import result_type
+from jaxrnn._sharding import axes_of, explicit_mesh, on_auto_axes
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._error import log_error, log_moved
+from jaxrnn.jacobians._over_steps import sweep_over_steps
 from jaxrnn.jacobians._products import View, sweep
 
 __all__ = ["CERTIFIED_BELOW", "Norms", "norms", "norms_of_views", "singular_values_of_views"]
@@ -104,7 +107,15 @@ def norms_of_views(function: str, js, views: tuple[View, ...], at, lags) -> list
 
 def singular_values_of_views(function: str, js, views: tuple[View, ...], at, lags, top: int):
     """(ln σ_i, its error), each [..., top], of the whole product, then of each of its blocks."""
-    T, n = _checks.jacobian_chain(function, js)
+    _checks.jacobian_chain(function, js)
+    # The rows of a whole table can be computed where the type of js says that its steps are.
+    over = axes_of(js, 0) if at is None and lags is None else None
+    tables = partial(_tables, function, views=views, at=at, lags=lags, top=top, over=over)
+    return on_auto_axes(explicit_mesh(js), tables, js)
+
+
+def _tables(function, js, *, views, at, lags, top, over):
+    T, n = jnp.shape(js)[:2]
     times = _checks.indices(function, "at", at, T)
     wanted = _checks.indices(function, "lags", lags, T)
     factors = _scaled.chain(js)
@@ -114,7 +125,10 @@ def singular_values_of_views(function: str, js, views: tuple[View, ...], at, lag
     swept_t, swept_lag = np.unique(times[times > 0]), np.unique(wanted[wanted > 0])
     if not (len(swept_t) and len(swept_lag)):
         swept_t = swept_lag = np.zeros(0, int)
-    swept = _sweep_with_errors(factors, swept_t, swept_lag, views, top)
+    if over:
+        swept = sweep_over_steps(factors, over, views, top)
+    else:
+        swept = _sweep_with_errors(factors, swept_t, swept_lag, views, top)
     lag = np.broadcast_to(wanted, (len(times), len(wanted))) if lags is not None else times[:, None] - wanted
     t = np.broadcast_to(times[:, None], lag.shape)
     row, column = np.searchsorted(swept_t, t), np.searchsorted(swept_lag, lag)

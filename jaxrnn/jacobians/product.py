@@ -8,12 +8,14 @@ from jaxtyping import Array, Float
 
 from jaxrnn import _checks
 from jaxrnn._pytree import ravel, state_step
+from jaxrnn._sharding import where_it_lies
 from jaxrnn.recurrence import unroll
 from jaxrnn.types import Params, StepFn, Trajectory
 
 __all__ = ["product"]
 
 
+@where_it_lies
 def product(step: StepFn, params: Params, trajectory: Trajectory, t: int, k: int) -> Float[Array, "n n"]:
     """``∂h_t/∂h_k = J_t J_{t-1} ... J_{k+1}`` by `jax.jacrev` through the segment k..t (E12).
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxrnn import _checks
 from jaxrnn._pytree import after, ravel
 from jaxrnn._result_type import result_type
+from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians import _scaled
 from jaxrnn.jacobians._graded import log_singular_values, udt
 from jaxrnn.jacobians._matrix_free import pull_back, push_forward
@@ -47,6 +48,7 @@ class Spectrum(NamedTuple):
         return self
 
 
+@where_it_lies
 def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spectrum:
     """All singular values of ``∂h_t/∂h_k``, as logarithms in nats (E15).
 
@@ -108,6 +110,7 @@ def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spe
     return _result(log_sigma, error, finite)
 
 
+@where_it_lies
 def leading_spectrum(
     step: StepFn,
     params: Params,
@@ -187,6 +190,7 @@ def leading_spectrum(
     return _result(found, error, jnp.all(jnp.isfinite(U)))
 
 
+@where_it_lies
 def spectrum_fan(js: Float[Array, "T n n"], lags: Int[Array, " F"]) -> Spectrum:
     """The spectra of ``∂h_T/∂h_{T-lag}`` at several lags: how many directions survive, and how long (E15).
 
