@@ -160,7 +160,9 @@ def _estimator(function, step, step_loss, draw, recursive, init_state):
     def noise(params, carry, batch, key):
         del params, carry
         B, T = _checks.batch_shape(function, batch)
-        return draw(key, T, B, widest(float if batch.weights is None else batch.weights.dtype))
+        return draw(
+            key, T, B, widest(jnp.result_type(float) if batch.weights is None else batch.weights.dtype)
+        )
 
     def estimate(params, carry, batch, key, xi):
         del key
