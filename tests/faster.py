@@ -1,4 +1,4 @@
-"""What makes JAX trace, lower and compile faster, and changes nothing else: for tests; a plugin for doctests."""
+"""What makes JAX trace, lower and compile faster, and changes no test; also a plugin, for doctests."""
 
 import gc
 import os
