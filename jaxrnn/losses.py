@@ -17,11 +17,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from jaxrnn import _checks
 from jaxrnn.types import Params
 
 __all__ = ["sigmoid_binary_cross_entropy", "softmax_cross_entropy", "squared_error"]
 
 
+@_checks.signature("losses.squared_error")
 def squared_error(
     params: Params, y_t: Float[Array, "*out"], target_t: Float[Array, "*out"]
 ) -> Float[Array, ""]:
@@ -34,6 +36,7 @@ def squared_error(
     return jnp.sum(optax.l2_loss(y_t, target_t))
 
 
+@_checks.signature("losses.softmax_cross_entropy")
 def softmax_cross_entropy(
     params: Params, y_t: Float[Array, " classes"], target_t: Int[Array, ""]
 ) -> Float[Array, ""]:
@@ -46,6 +49,7 @@ def softmax_cross_entropy(
     return optax.softmax_cross_entropy_with_integer_labels(y_t, target_t)
 
 
+@_checks.signature("losses.sigmoid_binary_cross_entropy")
 def sigmoid_binary_cross_entropy(
     params: Params, y_t: Float[Array, "*out"], target_t: Float[Array, "*out"]
 ) -> Float[Array, ""]:

@@ -28,6 +28,7 @@ _CHEAP_BYTES, _LONG_SUM = 12 * 2**20, 384
 # more time to compute again, as products of many steps, than fresh memory does.
 
 
+@_checks.signature("unroll")
 def unroll(
     step: StepFn,
     params: Params,

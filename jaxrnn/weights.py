@@ -15,6 +15,7 @@ __all__ = ["weights_from_lengths"]
 _FORMS = ("last", "mean", "sum")
 
 
+@_checks.signature("weights_from_lengths")
 def weights_from_lengths(
     lengths: Int[Array, " B"], length: int, *, form: str = "mean"
 ) -> Float[Array, "B T"]:

@@ -14,6 +14,7 @@ from jaxrnn.types import Cell, Params, State
 __all__ = ["equinox"]
 
 
+@_checks.signature("adapters.equinox")
 def equinox(
     module: Any | Callable[[Any], Any], *, init_state: State | Callable[[Params], State] | None = None
 ) -> Cell:

@@ -14,6 +14,7 @@ from jaxrnn.types import Cell
 __all__ = ["flax_nnx"]
 
 
+@_checks.signature("adapters.flax_nnx")
 def flax_nnx(module: Any | Callable[[Any], Any]) -> Cell:
     """A Flax NNX module as a `Cell`, with the module's own parameters.
 

@@ -16,6 +16,7 @@ from jaxrnn.types import Cell
 __all__ = ["from_torch"]
 
 
+@_checks.signature("adapters.from_torch")
 def from_torch(
     weights: Mapping[str, Any] | str | Path,
     *,

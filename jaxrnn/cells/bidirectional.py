@@ -12,6 +12,7 @@ from jaxrnn.types import Cell
 __all__ = ["aligned", "bidirectional", "both_ways"]
 
 
+@_checks.signature("bidirectional")
 def bidirectional(forward: Cell, backward: Cell) -> Cell:
     """Read a sequence from both ends at once: ``h→_t = f(x_t, h→_{t-1})``, ``h←_t = g(x_{T+1-t}, h←_{t-1})``.
 
@@ -65,11 +66,13 @@ def bidirectional(forward: Cell, backward: Cell) -> Cell:
     return Cell(init, init_state, step)
 
 
+@_checks.signature("both_ways")
 def both_ways(xs: PyTree, *, axis: int = 0) -> tuple[PyTree, PyTree]:
     """``(xs, xs from the end)`` for `bidirectional`; with ``axis=1`` of a batch [B, T, ...]."""
     return xs, jax.tree.map(lambda leaf: jnp.flip(leaf, axis), xs)
 
 
+@_checks.signature("aligned")
 def aligned(ys: PyTree, split: int) -> PyTree:
     """Outputs [T, a + b] of `bidirectional`, where row i has what both directions say of x_{i+1}.
 

@@ -11,6 +11,7 @@ from jaxrnn.types import Cell
 __all__ = ["encoder_decoder"]
 
 
+@_checks.signature("encoder_decoder")
 def encoder_decoder(encoder: Cell, decoder: Cell) -> Cell:
     """Read a sequence with one cell, then write another from the state that it leaves (E2).
 

@@ -35,21 +35,25 @@ def default_dtype():
     return jax.dtypes.canonicalize_dtype(float)
 
 
+@_checks.signature("initializers.glorot")
 def glorot() -> Initializer:
     """Uniform with variance 2/(in + out), for tanh and sigmoid (Glorot & Bengio 2010)."""
     return jax.nn.initializers.glorot_uniform(in_axis=1, out_axis=0)
 
 
+@_checks.signature("initializers.he")
 def he() -> Initializer:
     """Normal with variance 2/in, for relu (He et al. 2015)."""
     return jax.nn.initializers.he_normal(in_axis=1, out_axis=0)
 
 
+@_checks.signature("initializers.orthogonal")
 def orthogonal(gain: float = 1.0) -> Initializer:
     """gain · Q with orthonormal rows or columns: every singular value is `gain` (Saxe et al. 2014)."""
     return jax.nn.initializers.orthogonal(scale=gain)
 
 
+@_checks.signature("initializers.identity")
 def identity(gain: float = 1.0) -> Initializer:
     """gain · I, the start of the IRNN (Le, Jaitly & Hinton 2015)."""
 
@@ -60,6 +64,7 @@ def identity(gain: float = 1.0) -> Initializer:
     return init
 
 
+@_checks.signature("initializers.spectral_radius")
 def spectral_radius(radius: float = 1.0) -> Initializer:
     """Gaussian, scaled so that max|eigenvalue| is `radius`; square matrices only.
 
@@ -76,6 +81,7 @@ def spectral_radius(radius: float = 1.0) -> Initializer:
     return init
 
 
+@_checks.signature("initializers.per_gate")
 def per_gate(initializer: Initializer, n_gates: int) -> Initializer:
     """Fill [n_gates·out, in] gate by gate, so that fans and orthogonality are each gate's own."""
 
@@ -87,6 +93,7 @@ def per_gate(initializer: Initializer, n_gates: int) -> Initializer:
     return init
 
 
+@_checks.signature("initializers.chrono")
 def chrono(max_lag: int) -> Callable[..., Float[Array, ...]]:
     """ln U(1, max_lag - 1), of any shape: the bias of a gate σ(b) that keeps what it holds.
 
@@ -106,6 +113,7 @@ def chrono(max_lag: int) -> Callable[..., Float[Array, ...]]:
     return init
 
 
+@_checks.signature("initializers.keep_bias")
 def keep_bias(max_lag: int | None, otherwise: float = 0.0) -> Callable[..., Float[Array, ...]]:
     """Initializer of the bias of a gate that keeps: `chrono(max_lag)`, or a constant for None.
 
@@ -122,6 +130,7 @@ def keep_bias(max_lag: int | None, otherwise: float = 0.0) -> Callable[..., Floa
     return init
 
 
+@_checks.signature("initializers.ungated")
 def ungated(
     key: Key,
     input_size: int,
@@ -144,6 +153,7 @@ def ungated(
     }
 
 
+@_checks.signature("initializers.gated")
 def gated(
     key: Key,
     n_gates: int,

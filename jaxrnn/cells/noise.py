@@ -11,6 +11,7 @@ from jaxrnn.types import Batch, Cell, Key
 __all__ = ["dropout", "with_keys", "zoneout"]
 
 
+@_checks.signature("zoneout")
 def zoneout(cell: Cell, rate: float) -> Cell:
     """Keep each unit at its last value with probability `rate` (E20).
 
@@ -70,6 +71,7 @@ def zoneout(cell: Cell, rate: float) -> Cell:
     return Cell(cell.init, cell.init_state, step)
 
 
+@_checks.signature("dropout")
 def dropout(cell: Cell, rate: float) -> Cell:
     """Drop each entry of a cell's input with probability `rate`: ``x_t⊙m/(1-rate)``, m Bernoulli(1-rate).
 
@@ -123,6 +125,7 @@ def dropout(cell: Cell, rate: float) -> Cell:
     return Cell(cell.init, cell.init_state, step)
 
 
+@_checks.signature("with_keys")
 def with_keys(batch: Batch, key: Key) -> Batch:
     """The batch with ``xs = (xs, keys [B, T])``, a key for every step of every sequence.
 

@@ -58,6 +58,7 @@ class Moments(NamedTuple):
     variance: Float[Array, "*T gates H"]
 
 
+@_checks.signature("layer_norm")
 def layer_norm(*, initial_gain: float = 1.0, epsilon: float = 1e-5) -> Normalization:
     """Mean and variance over the units of a layer, of one sequence at one step (Ba, Kiros & Hinton 2016).
 
@@ -74,6 +75,7 @@ def layer_norm(*, initial_gain: float = 1.0, epsilon: float = 1e-5) -> Normaliza
     return Normalization("layer_norm", standardize, initial_gain)
 
 
+@_checks.signature("batch_norm")
 def batch_norm(
     axis_name: str = BATCH_AXIS, *, initial_gain: float = 0.1, epsilon: float = 1e-5
 ) -> Normalization:
@@ -111,6 +113,7 @@ def batch_norm(
     return Normalization("batch_norm", standardize, initial_gain)
 
 
+@_checks.signature("batch_statistics")
 def batch_statistics(
     step: StepFn, params: Params, h_0: State, xs: PyTree, *, axis_name: str = BATCH_AXIS
 ) -> PyTree:
@@ -146,6 +149,7 @@ def batch_statistics(
     return jax.tree.map(lambda leaf: leaf[:, 0], seen)  # the same for every sequence
 
 
+@_checks.signature("with_statistics")
 def with_statistics(step: StepFn) -> StepFn:
     """The step of ONE sequence, of inputs ``(x_t, moments_t)`` with those of `batch_statistics`.
 

@@ -11,6 +11,7 @@ from jaxrnn.types import Cell
 __all__ = ["skip"]
 
 
+@_checks.signature("skip")
 def skip(cell: Cell, steps: int, *, share: float = 0.5) -> Cell:
     """Let a cell read a state of several steps ago, ``h_t = f(x_t, (1-a) h_{t-1} + a h_{t-s})`` (E20).
 

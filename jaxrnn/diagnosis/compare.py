@@ -59,6 +59,7 @@ class Comparison(NamedTuple):
         ]
 
 
+@_checks.signature("compare")
 def compare(
     cell: Cell,
     step_loss: StepLoss,

@@ -53,6 +53,7 @@ class WindowAdvice(NamedTuple):
         return self
 
 
+@_checks.signature("suggest_window", gradient=True)
 def suggest_window(
     cell: Cell,
     params: Params,

@@ -43,6 +43,7 @@ class AdaptiveCarry(NamedTuple):
         return self
 
 
+@_checks.signature("gradients.adaptive")
 def adaptive(
     step: StepFn,
     step_loss: StepLoss,

@@ -67,6 +67,7 @@ class ForwardRecursion(NamedTuple):
     """c_t = ∂h_t/∂h_{t-1} = diag(φ'(z_t)) W_hh (E11)."""
 
 
+@_checks.signature("by_hand.bptt")
 def bptt(
     params: Params,
     h_0: Float[Array, " n"],
@@ -142,6 +143,7 @@ def bptt(
     return BPTT(loss, zs, hs, os, y_hats, dL_do, dL_dh, deltas, grads)
 
 
+@_checks.signature("by_hand.forward_recursion")
 def forward_recursion(
     params: Params, h_0: Float[Array, " n"], xs: Float[Array, "T d"], *, activation: str = "tanh"
 ) -> ForwardRecursion:
@@ -185,6 +187,7 @@ def forward_recursion(
     return ForwardRecursion(a, b, c)
 
 
+@_checks.signature("by_hand.linear_state_gradients")
 def linear_state_gradients(
     W_hh: Float[Array, "n n"], W_yh: Float[Array, "m n"], dL_do: Float[Array, "T m"]
 ) -> Float[Array, "T n"]:

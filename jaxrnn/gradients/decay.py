@@ -46,6 +46,7 @@ class GeometricDecay(NamedTuple):
         return jnp.minimum(jnp.exp(2 * self.log_rate), 1)
 
 
+@_checks.signature("gradients.geometric_decay")
 def geometric_decay(norm: Float[Array, " L"], reach: Float[Array, " L"] | None = None) -> GeometricDecay:
     """Fit ``‖g_s‖ ≈ reach_s·C·e^(log_rate·s)`` to the later half of a lag profile.
 

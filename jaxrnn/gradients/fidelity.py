@@ -51,6 +51,7 @@ class Fidelity(NamedTuple):
     """`Measures` in the place of every leaf of the parameters."""
 
 
+@_checks.signature("gradients.fidelity", gradient=True)
 def fidelity(
     estimator: Estimator,
     exact: Estimator,

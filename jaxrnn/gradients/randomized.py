@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrnn import _checks
 from jaxrnn._pytree import widest
 from jaxrnn.gradients.full import segment_gradients
 from jaxrnn.gradients.loss import time_major
@@ -18,6 +19,7 @@ from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 __all__ = ["artbp", "randomized", "segment_gradients_cut"]
 
 
+@_checks.signature("gradients.randomized", random=True)
 def randomized(
     step: StepFn,
     step_loss: StepLoss,
@@ -89,6 +91,7 @@ def randomized(
     return _estimator(function, step, step_loss, draw, recursive, init_state)
 
 
+@_checks.signature("gradients.artbp", random=True)
 def artbp(
     step: StepFn,
     step_loss: StepLoss,

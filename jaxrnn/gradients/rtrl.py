@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import _checks
 from jaxrnn.gradients.online import Rule, online
 from jaxrnn.gradients.start import InitState
 from jaxrnn.types import Estimator, StepFn, StepLoss
@@ -12,6 +13,7 @@ from jaxrnn.types import Estimator, StepFn, StepLoss
 __all__ = ["rtrl"]
 
 
+@_checks.signature("gradients.rtrl")
 def rtrl(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = None) -> Estimator:
     """Real-time recurrent learning: the exact gradient, forward in time (E9).
 

@@ -36,6 +36,7 @@ class InfluencePattern(NamedTuple):
     """Units of one group share no immediate parameter: one vector-Jacobian product serves them all."""
 
 
+@_checks.signature("gradients.influence_pattern", gradient=True)
 def influence_pattern(
     step: StepFn,
     params: Params,
@@ -111,6 +112,7 @@ def influence_pattern(
     )
 
 
+@_checks.signature("gradients.snap")
 def snap(
     step: StepFn, step_loss: StepLoss, *, pattern: InfluencePattern, init_state: InitState | None = None
 ) -> Estimator:

@@ -34,6 +34,7 @@ def start(function: str, init_state: InitState | None) -> Start:
     return _stream(function) if init_state is None else _fresh(function, init_state)
 
 
+@_checks.signature("gradients.restart")
 def restart(
     estimator: Estimator, params: Params, carry: Carry, h_0: State, ended: Bool[Array, " B"]
 ) -> Carry:

@@ -15,6 +15,7 @@ from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 __all__ = ["chunked", "sliding"]
 
 
+@_checks.signature("gradients.chunked")
 def chunked(
     step: StepFn,
     step_loss: StepLoss,
@@ -135,6 +136,7 @@ def _wait(segment, lead):
     return rows._replace(xs=(rows.xs, goes))
 
 
+@_checks.signature("gradients.sliding")
 def sliding(
     step: StepFn, step_loss: StepLoss, *, window: int, init_state: InitState | None = None
 ) -> Estimator:

@@ -20,6 +20,7 @@ from jaxrnn.types import Params, State, StepFn, Trajectory
 __all__ = ["block_norms", "input_jacobians", "input_norms"]
 
 
+@_checks.signature("jacobians.block_norms")
 def block_norms(
     js: Float[Array, "T n n"],
     state: State,
@@ -92,6 +93,7 @@ def _parts(state, by):
     return parts
 
 
+@_checks.signature("jacobians.input_jacobians")
 def input_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Float[Array, "T n d"]:
     """``bs[i] = ∂h_{i+1}/∂x_{i+1}`` of the raveled state and input, for every step of one sequence.
 
@@ -143,6 +145,7 @@ def input_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Flo
     return jax.vmap(at_step)(trajectory.h_tm1s, trajectory.xs)
 
 
+@_checks.signature("jacobians.input_norms")
 def input_norms(
     js: Float[Array, "T n n"],
     bs: Float[Array, "T n d"],

@@ -15,6 +15,7 @@ from jaxrnn.jacobians import _scaled
 __all__ = ["norm_bound", "product_bound", "sums_over_spans"]
 
 
+@_checks.signature("jacobians.norm_bound")
 def norm_bound(
     W_hh: Float[Array, "n n"], lags: Int[Array, "*lags"] | int, *, gamma: float = 1.0
 ) -> Float[Array, "*lags"]:
@@ -55,6 +56,7 @@ def norm_bound(
     return jnp.where(lags == 0, 0.0, lags * log_rate)
 
 
+@_checks.signature("jacobians.product_bound")
 def product_bound(js: Float[Array, "T n n"]) -> Float[Array, "T1 T1"]:
     """``Σ_{i=k+1}^{t} ln ‖J_i‖₂``, the middle term of E14, at [t, k] in nats; -inf above the diagonal.
 

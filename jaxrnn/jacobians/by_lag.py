@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxrnn import _checks
 from jaxrnn._result_type import result_type
 from jaxrnn.jacobians.bounds import sums_over_spans
 from jaxrnn.jacobians.norms import Norms
@@ -30,6 +31,7 @@ class NormByLag(NamedTuple):
     """The mean of Σ ln ‖J_i‖₂ over the lag (E14, middle term); None if not all lags are there."""
 
 
+@_checks.signature("jacobians.norm_by_lag")
 def norm_by_lag(
     result: Norms, *, at: Sequence[int] | None = None, lags: Sequence[int] | None = None
 ) -> NormByLag:

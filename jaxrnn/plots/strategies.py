@@ -15,6 +15,7 @@ _GAP = 0.12
 # Half of the gap between two segments, in characters.
 
 
+@_checks.signature("plots.plot_strategies")
 def plot_strategies(text: str, *, window: int, cuts: Sequence[int], ax: Axes | None = None) -> Axes:
     """Randomized, regular and no truncation as segments over a line of text (E17, E18, E19).
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
+from jaxrnn import _checks
 from jaxrnn.diagnosis import Comparison
 from jaxrnn.gradients import Fidelity
 from jaxrnn.plots.style import CYCLE, axes, finite
@@ -23,6 +24,7 @@ _COSINE = "cosine"
 _SIDES = (("left", 8), ("right", -8))
 
 
+@_checks.signature("plots.plot_loss_curves")
 def plot_loss_curves(
     result: Comparison,
     *,
@@ -61,6 +63,7 @@ def plot_loss_curves(
     return ax
 
 
+@_checks.signature("plots.plot_window_error")
 def plot_window_error(
     window_error: Float[np.ndarray, " T"],
     *,
@@ -107,6 +110,7 @@ def plot_window_error(
     return ax
 
 
+@_checks.signature("plots.plot_fidelity")
 def plot_fidelity(
     windows: Sequence[int],
     fidelities: Sequence[Fidelity],
@@ -181,6 +185,7 @@ def _twin(ax):
     return twin
 
 
+@_checks.signature("plots.plot_cost")
 def plot_cost(
     costs: ArrayLike,
     errors: ArrayLike,

@@ -92,6 +92,7 @@ class Bench(NamedTuple):
         return "\n".join([self.table(), "", *verdicts])
 
 
+@_checks.signature("remedies.bench")
 def bench(
     task: Task,
     remedies: Sequence[str | Remedy] | None = None,

@@ -21,6 +21,7 @@ _ISO = "0123456789-"
 _LENGTH = len("yyyy-mm-dd")
 
 
+@_checks.signature("tasks.dates")
 def dates(
     *, locales: Sequence[str] = ("en",), years: tuple[int, int] = (1950, 2049), batch_size: int = 32
 ) -> Task:

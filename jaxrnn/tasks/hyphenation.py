@@ -24,6 +24,7 @@ _PROSE = re.compile(r"(?<![\w.])[A-Za-z][a-z]{3,}(?![\w(])")
 """Words of four letters or more, and no names of Python's: nothing joined to a dot, a digit or a bracket."""
 
 
+@_checks.signature("tasks.hyphenation")
 def hyphenation(
     words: Iterable[str] | None = None, *, language: str = "en_US", length: int = 16, batch_size: int = 32
 ) -> Task:

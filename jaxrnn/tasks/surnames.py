@@ -24,6 +24,7 @@ __all__ = ["surnames"]
 _LOCALES = ("de_DE", "en_GB", "es_ES", "et_EE", "fi_FI", "fr_FR", "hr_HR", "it_IT", "nl_NL", "sv_SE")
 
 
+@_checks.signature("tasks.surnames")
 def surnames(*, locales: Sequence[str] = _LOCALES, length: int = 16, batch_size: int = 32) -> Task:
     """Read a surname letter by letter and say at its end where it comes from (many-to-one, E2).
 

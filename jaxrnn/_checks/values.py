@@ -1,0 +1,146 @@
+"""What one argument is: a number, a count, an option, a key, an array; and what is raised if it is not."""
+
+from __future__ import annotations
+
+import operator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = [
+    "NumericalError",
+    "array",
+    "at_least",
+    "choice",
+    "fraction",
+    "installed",
+    "instance",
+    "integer",
+    "key",
+    "number",
+    "numbers",
+    "real",
+]
+
+
+class NumericalError(ArithmeticError):
+    """A result is not finite or not certified, found by `.raise_if_bad()`."""
+
+
+@contextmanager
+def installed(function: str, package: str, extra: str):
+    """Imports within say what to install when the package of that extra is missing."""
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(f"{function} needs {package}: pip install 'jaxrnn[{extra}]'.") from error
+
+
+def choice(function: str, argument: str, value, allowed) -> None:
+    """ValueError unless `value` is one of the options."""
+    if value not in allowed:
+        raise ValueError(
+            f"{function}: {argument} is {value!r}; expected one of {', '.join(map(repr, sorted(allowed)))}."
+        )
+
+
+def integer(function: str, argument: str, value) -> int:
+    """`value` as an int; TypeError unless it is a Python integer."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{function}: {argument} must be a Python integer, known when tracing; got {value!r}."
+        ) from error
+
+
+def at_least(function: str, argument: str, value, minimum: int) -> int:
+    """`value` as an int; TypeError unless it is a Python integer, ValueError if it is too small."""
+    number = integer(function, argument, value)
+    if number < minimum:
+        raise ValueError(f"{function}: {argument} is {number}; expected at least {minimum}.")
+    return number
+
+
+def number(function: str, argument: str, value) -> float:
+    """`value` itself; TypeError unless it is a real number known when tracing, ValueError for NaN."""
+    known = isinstance(value, bool | int | float | np.generic | np.ndarray | jax.Array)
+    if not known or isinstance(value, jax.core.Tracer) or np.shape(value):
+        raise TypeError(f"{function}: {argument} must be a number, known when tracing; got {value!r}.")
+    if np.asarray(value).dtype.kind not in "buif" and not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(f"{function}: {argument} must be a real number; got {value!r}.")
+    if value != value:
+        raise ValueError(f"{function}: {argument} is NaN; expected a number.")
+    return value
+
+
+def fraction(function: str, argument: str, value, *, below_1: bool = False) -> float:
+    """`value` as a float; ValueError unless it lies in 0..1, or in 0 <= value < 1."""
+    value = float(number(function, argument, value))
+    if not 0 <= value <= 1 or (below_1 and value == 1):
+        upper = f"{'<' if below_1 else '<='} 1"
+        raise ValueError(f"{function}: {argument} is {value}; expected 0 <= {argument} {upper}.")
+    return value
+
+
+def numbers(function: str, argument: str, values, expected: str) -> np.ndarray:
+    """A list of numbers as an array; TypeError for what has no regular shape or is no number."""
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, jax.errors.JAXTypeError) as error:
+        raise TypeError(
+            f"{function}: {argument} is a {type(values).__name__} that makes no array; expected {expected}."
+        ) from error
+
+
+def instance(function: str, argument: str, value, kind: type):
+    """`value` itself; TypeError unless it is of that type."""
+    if not isinstance(value, kind):
+        fields = ", ".join(getattr(kind, "_fields", ()))
+        raise TypeError(
+            f"{function}: {argument} is a {type(value).__name__}; expected a {kind.__name__}({fields})."
+        )
+    return value
+
+
+def key(function: str, argument: str, value):
+    """`value` itself; TypeError or ValueError unless it is one random key, of either kind that JAX has."""
+    dtype, found = getattr(value, "dtype", None), getattr(value, "shape", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not typed and dtype != np.uint32:
+        got = type(value).__name__ if dtype is None else f"{dtype}{list(found)}"
+        raise TypeError(f"{function}: {argument} is {got}; expected a random key such as jax.random.key(0).")
+    expected = () if typed else jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
+    if found != expected:
+        raise ValueError(
+            f"{function}: {argument} has shape {found}; expected one random key such as jax.random.key(0). "
+            "Use jax.vmap over several."
+        )
+    return value
+
+
+def array(function: str, argument: str, value, expected: str = "an array") -> tuple[tuple[int, ...], Any]:
+    """(shape, dtype) of an array or a number; TypeError for anything else, which JAX would not take."""
+    if isinstance(value, bool | int | float | complex):
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise TypeError(f"{function}: {argument} is {value}, which no array holds; expected {expected}.")
+        return (), jnp.dtype(jnp.result_type(value))
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not hasattr(value, "shape") or _is_no_number(dtype):
+        got = type(value).__name__ if dtype is None else f"{type(value).__name__} of {dtype}"
+        raise TypeError(f"{function}: {argument} is a {got}; expected {expected}.")
+    return tuple(value.shape), dtype
+
+
+def real(dtype) -> bool:
+    """Whether arrays of that dtype hold real numbers: no complex ones and no keys."""
+    return any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
+
+
+def _is_no_number(dtype):
+    """Whether NumPy's dtype is one of objects, text or dates, of which JAX has no arrays."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "OSUMm"
