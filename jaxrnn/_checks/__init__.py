@@ -5,9 +5,11 @@ They look at shapes, dtypes and Python values only, so that they cost nothing at
 
 from jaxrnn._checks.sequences import (
     batch_shape,
+    both,
     indices,
     input_pair,
     jacobian_chain,
+    keyed,
     one_sequence,
     pair,
     same_batches,
@@ -46,6 +48,7 @@ __all__ = [
     "array_leaves",
     "at_least",
     "batch_shape",
+    "both",
     "choice",
     "floating_leaves",
     "fraction",
@@ -56,6 +59,7 @@ __all__ = [
     "integer",
     "jacobian_chain",
     "key",
+    "keyed",
     "leading_axis",
     "number",
     "numbers",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn._checks.trees import floating_leaves, leading_axis, paths, shape
-from jaxrnn._checks.values import instance, integer
+from jaxrnn._checks.trees import array_leaves, floating_leaves, leading_axis, paths, shape
+from jaxrnn._checks.values import instance, integer, key
 from jaxrnn.types import Batch, Trajectory
 
 __all__ = [
     "batch_shape",
+    "both",
     "indices",
     "input_pair",
     "jacobian_chain",
+    "keyed",
     "one_sequence",
     "pair",
     "same_batches",
@@ -29,7 +33,8 @@ def indices(function: str, argument: str, values, length: int) -> np.ndarray:
     """Python integers within 0..T as an array; all of them for None."""
     if values is None:
         return np.arange(length + 1)
-    if np.ndim(values) != 1 or isinstance(values, str):
+    listed = values.ndim == 1 if isinstance(values, np.ndarray | jax.Array) else isinstance(values, Sequence)
+    if not listed or isinstance(values, str | bytes):
         raise TypeError(f"{function}: {argument} is {values!r}; expected a list of Python integers.")
     numbers = np.array([integer(function, argument, value) for value in values], int)
     if not np.all((numbers >= 0) & (numbers <= length)):
@@ -126,6 +131,23 @@ def input_pair(function: str, x_t, second: str) -> tuple:
     if not isinstance(x_t, tuple) or len(x_t) != 2:
         raise TypeError(f"{function}: x_t is a {type(x_t).__name__}; expected a pair (x_t, {second}).")
     return x_t
+
+
+def keyed(function: str, x_t) -> tuple:
+    """`x_t` itself; TypeError or ValueError unless it is a pair (x_t, key_t) with one key, or None."""
+    input_pair(function, x_t, "key_t")
+    array_leaves(function, "x_t", x_t[0])
+    if x_t[1] is not None:
+        key(function, "key_t", x_t[1])
+    return x_t
+
+
+def both(function: str, argument: str, value, names: tuple[str, str]):
+    """`value` itself; ValueError unless it is a dict of these two names, as the cell's init gives."""
+    if not isinstance(value, dict) or any(name not in value for name in names):
+        got = sorted(map(str, value)) if isinstance(value, dict) else type(value).__name__
+        raise ValueError(f"{function}: {argument} is {got}; expected a dict of {' and '.join(names)}.")
+    return value
 
 
 def pair(function: str, t, k, length: int) -> tuple[int, int]:

@@ -67,12 +67,12 @@ def at_least(function: str, argument: str, value, minimum: int) -> int:
 
 
 def number(function: str, argument: str, value) -> float:
-    """`value` itself; TypeError unless it is a real number known when tracing, ValueError for NaN."""
-    known = isinstance(value, bool | int | float | np.generic | np.ndarray | jax.Array)
-    if not known or isinstance(value, jax.core.Tracer) or np.shape(value):
-        raise TypeError(f"{function}: {argument} must be a number, known when tracing; got {value!r}.")
-    if np.asarray(value).dtype.kind not in "buif" and not jnp.issubdtype(value.dtype, jnp.floating):
-        raise TypeError(f"{function}: {argument} must be a real number; got {value!r}.")
+    """`value` as a Python number; TypeError unless it is a real one known when tracing, ValueError for NaN."""
+    if isinstance(value, np.generic | np.ndarray | jax.Array) and not isinstance(value, jax.core.Tracer):
+        plain = not value.shape and not jnp.issubdtype(value.dtype, jax.dtypes.extended)
+        value = np.asarray(value).item() if plain else value
+    if not isinstance(value, bool | int | float):
+        raise TypeError(f"{function}: {argument} must be a real number, known when tracing; got {value!r}.")
     if value != value:
         raise ValueError(f"{function}: {argument} is NaN; expected a number.")
     return value
@@ -129,18 +129,21 @@ def array(function: str, argument: str, value, expected: str = "an array") -> tu
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise TypeError(f"{function}: {argument} is {value}, which no array holds; expected {expected}.")
         return (), jnp.dtype(jnp.result_type(value))
-    dtype = getattr(value, "dtype", None)
-    if dtype is None or not hasattr(value, "shape") or _is_no_number(dtype):
-        got = type(value).__name__ if dtype is None else f"{type(value).__name__} of {dtype}"
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if not isinstance(shape, tuple) or _of_no_array(dtype):
+        got = f"{type(value).__name__} of {dtype}" if isinstance(dtype, np.dtype) else type(value).__name__
         raise TypeError(f"{function}: {argument} is a {got}; expected {expected}.")
-    return tuple(value.shape), dtype
+    return shape, dtype
+
+
+def _of_no_array(dtype):
+    """Whether JAX has no arrays of that dtype: objects, text, dates, long doubles, another byte order."""
+    if isinstance(dtype, np.dtype):
+        wide = dtype.itemsize > {"f": 8, "c": 16}.get(dtype.kind, dtype.itemsize)
+        return dtype.kind in "OSUMm" or wide or not dtype.isnative
+    return not (dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.extended))
 
 
 def real(dtype) -> bool:
     """Whether arrays of that dtype hold real numbers: no complex ones and no keys."""
     return any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_))
-
-
-def _is_no_number(dtype):
-    """Whether NumPy's dtype is one of objects, text or dates, of which JAX has no arrays."""
-    return isinstance(dtype, np.dtype) and dtype.kind in "OSUMm"

@@ -55,9 +55,13 @@ def bidirectional(forward: Cell, backward: Cell) -> Cell:
         return {"forward": forward.init(keys[0]), "backward": backward.init(keys[1])}
 
     def init_state(params):
+        _checks.both("bidirectional", "params", params, ("forward", "backward"))
         return forward.init_state(params["forward"]), backward.init_state(params["backward"])
 
     def step(params, h_tm1, x_t):
+        _checks.both("bidirectional", "params", params, ("forward", "backward"))
+        if not isinstance(h_tm1, tuple) or len(h_tm1) != 2:
+            raise TypeError(f"bidirectional: h_tm1 is a {type(h_tm1).__name__}; expected a pair of states.")
         x_t, x_from_end = _checks.input_pair("bidirectional", x_t, "x_{T+1-t}")
         h_forward, y_forward = forward.step(params["forward"], h_tm1[0], x_t)
         h_backward, y_backward = backward.step(params["backward"], h_tm1[1], x_from_end)

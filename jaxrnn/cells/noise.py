@@ -51,7 +51,7 @@ def zoneout(cell: Cell, rate: float) -> Cell:
     rate = _checks.fraction("zoneout", "rate", rate, below_1=True)
 
     def step(params, h_tm1, x_t):
-        x_t, key_t = _checks.input_pair("zoneout", x_t, "key_t")
+        x_t, key_t = _checks.keyed("zoneout", x_t)
         h_t, y_t = cell.step(params, h_tm1, x_t)
         leaves, tree = jax.tree.flatten(h_t)
         if key_t is None:
@@ -115,7 +115,7 @@ def dropout(cell: Cell, rate: float) -> Cell:
         return (1 - _mask(key, rate, x)) * x / (1 - rate)
 
     def step(params, h_tm1, x_t):
-        x_t, key_t = _checks.input_pair("dropout", x_t, "key_t")
+        x_t, key_t = _checks.keyed("dropout", x_t)
         if key_t is not None:
             leaves, tree = jax.tree.flatten(x_t)
             keys = jax.random.split(key_t, len(leaves))

@@ -158,6 +158,10 @@ def with_statistics(step: StepFn) -> StepFn:
 
     def fixed(params, h_tm1, x_t):
         x_t, moments = _checks.input_pair("with_statistics", x_t, "moments_t")
+        if not isinstance(moments, tuple | list):
+            raise TypeError(
+                f"with_statistics: moments_t is a {type(moments).__name__}; expected a tuple of Moments."
+            )
         with _exchange(_Given(list(moments))) as given:
             stepped = step(params, h_tm1, x_t)
         if given.moments:
@@ -209,7 +213,12 @@ def _moments(z, axis_name):
     if isinstance(exchanged, _Given):
         if not exchanged.moments:
             raise ValueError("with_statistics: the step normalises more often than there are moments_t.")
-        return Moments(*exchanged.moments.pop(0))
+        given = _checks.instance("with_statistics", "moments_t", exchanged.moments.pop(0), Moments)
+        for name, leaf in zip(Moments._fields, given, strict=True):
+            _checks.shape(
+                "with_statistics", f"moments_t.{name}", leaf, z.shape, "batch_statistics gives them."
+            )
+        return given
     try:
         mean = lax.pmean(z, axis_name)
     except NameError as error:

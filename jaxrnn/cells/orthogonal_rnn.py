@@ -146,7 +146,8 @@ def _correction(W):
 
 def _modrelu(z, b):
     # Not sign(z) relu(|z| + b), whose slope by autodiff is 0 at z = 0, where a silent sequence starts.
-    return jnp.where(jnp.abs(z) + b >= 0, z + jnp.sign(z) * b, 0)
+    # Nor where |z| + b >= 0, which would turn NaN into a zero.
+    return jnp.where(jnp.abs(z) + b < 0, 0, z + jnp.sign(z) * b)
 
 
 def _rotations(parametrization):

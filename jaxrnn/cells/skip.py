@@ -54,8 +54,9 @@ def skip(cell: Cell, steps: int, *, share: float = 0.5) -> Cell:
         return jax.tree.map(lambda leaf: jnp.tile(leaf, (s,) + (1,) * leaf.ndim), cell.init_state(params))
 
     def step(params, h_tm1, x_t):
-        for leaf in jax.tree.leaves(h_tm1):
-            _checks.shape("skip", "h_tm1", leaf, (s, *leaf.shape[1:]), "init_state gives the last s states.")
+        _checks.floating_leaves("skip", "h_tm1", h_tm1, "init_state gives the last states.")
+        if _checks.leading_axis("skip", "h_tm1", h_tm1) not in (None, s):
+            raise ValueError(f"skip: h_tm1 is not of {s} states; init_state gives the last {s}.")
         read = jax.tree.map(lambda leaf: (1 - a) * leaf[0] + a * leaf[-1], h_tm1)
         h_t, y_t = cell.step(params, read, x_t)
         return jax.tree.map(lambda new, old: jnp.concatenate([new[None], old[:-1]]), h_t, h_tm1), y_t

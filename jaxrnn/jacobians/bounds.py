@@ -46,8 +46,10 @@ def norm_bound(
     """
     if jnp.ndim(W_hh) != 2 or W_hh.shape[0] != W_hh.shape[1]:
         raise ValueError(f"jacobians.norm_bound: W_hh has shape {jnp.shape(W_hh)}; expected [n, n].")
-    if not isinstance(lags, jax.core.Tracer) and np.min(lags, initial=0) < 0:
-        raise ValueError(f"jacobians.norm_bound: lags go down to {np.min(lags)}; expected t - k >= 0.")
+    # NumPy's own array: jax.Array has a min of its own, which under jit is not known here.
+    if not isinstance(lags, jax.core.Tracer) and np.min(np.asarray(lags), initial=0) < 0:
+        lowest = np.min(np.asarray(lags))
+        raise ValueError(f"jacobians.norm_bound: lags go down to {lowest}; expected t - k >= 0.")
     if gamma < 0:
         raise ValueError(f"jacobians.norm_bound: gamma is {gamma}; a supremum of |φ'| is at least 0.")
     W_hh = _scaled.widen(W_hh)

@@ -64,6 +64,11 @@ def norm_by_lag(
     >>> norm_by_lag(norms(jnp.full((2, 1, 1), 0.5))).median
     Array([ 0.       , -0.6931472, -1.3862944], dtype=float32)
     """
+    shape, _ = _checks.array("jacobians.norm_by_lag", "result.log_norm", result.log_norm)
+    for name, given in (("at", at), ("lags", lags)):
+        _checks.indices("jacobians.norm_by_lag", name, given, 2**31)
+    if len(shape) < 2:
+        raise ValueError(f"jacobians.norm_by_lag: result.log_norm has shape {shape}; expected [T+1, T+1].")
     tables = jnp.asarray(result.log_norm)
     tables = tables.reshape(-1, *tables.shape[-2:])
     rows, columns = tables.shape[1:]
