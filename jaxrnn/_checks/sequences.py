@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn._checks.trees import array_leaves, floating_leaves, leading_axis, paths, shape
-from jaxrnn._checks.values import instance, integer, key
+from jaxrnn._checks.values import array, instance, integer, key, real
 from jaxrnn.types import Batch, Trajectory
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "one_sequence",
     "pair",
     "same_batches",
+    "same_structure",
     "states_of_batch",
     "step_keeps_state",
     "stepped",
@@ -92,11 +93,7 @@ def step_keeps_state(function: str, step, params, h_0, x_t):
     floating_leaves(function, "state", h_0, "Let tokens, keys and counters travel in xs.")
     result = stepped(function, jax.eval_shape(step, params, h_0, x_t))
     h_t = result[0]
-    if jax.tree.structure(h_t) != jax.tree.structure(h_0):
-        raise TypeError(
-            f"{function}: step changed the state's structure from {jax.tree.structure(h_0)} "
-            f"to {jax.tree.structure(h_t)}; return h_t built as h_0 is."
-        )
+    same_structure(function, h_0, h_t)
     for (path, before), (_, after) in zip(paths(h_0), paths(h_t), strict=True):
         before_dtype, weak = jnp.result_type(before), getattr(before, "weak_type", False)
         if jnp.shape(before) != after.shape:
@@ -110,6 +107,15 @@ def step_keeps_state(function: str, step, params, h_0, x_t):
                 "give params, h_0 and xs the same dtype."
             )
     return result
+
+
+def same_structure(function: str, h_0, h_t) -> None:
+    """TypeError unless a step returns its state built as it was."""
+    if jax.tree.structure(h_t) != jax.tree.structure(h_0):
+        raise TypeError(
+            f"{function}: step changed the state's structure from {jax.tree.structure(h_0)} "
+            f"to {jax.tree.structure(h_t)}; return h_t built as h_0 is."
+        )
 
 
 def jacobian_chain(function: str, js) -> tuple[int, int]:
@@ -178,6 +184,8 @@ def batch_shape(function: str, batch) -> tuple[int, int]:
         raise ValueError(f"{function}: leading axes [B, T] of the batch disagree: {sizes}.")
     if batch.weights is not None and jnp.ndim(batch.weights) != 2:
         raise ValueError(f"{function}: batch.weights has shape {jnp.shape(batch.weights)}; expected [B, T].")
+    if batch.weights is not None and not real(array(function, "batch.weights", batch.weights)[1]):
+        raise TypeError(f"{function}: batch.weights has dtype {batch.weights.dtype}; expected real numbers.")
     size, length = next(iter(sizes.values()))
     if 0 in (size, length):
         raise ValueError(

@@ -13,6 +13,8 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import AbstractArray
 
 from jaxrnn._checks import sequences, trees, values
@@ -22,6 +24,7 @@ __all__ = ["signature"]
 
 F = TypeVar("F", bound=Callable)
 
+_DIFFERENTIATED = "Gradients are taken by all of them."
 _TREES = {"Params", "State"}
 _ONE_SEQUENCE = " Use jax.vmap over a batch."
 
@@ -69,27 +72,39 @@ def signature(function: str, *, gradient: bool = False, random: bool = False) ->
 
 
 def _answering(function, made, random):
-    """A Cell whose `init`, or an Estimator whose `estimate`, refuses what it cannot take."""
+    """A Cell, Estimator or Task whose own functions refuse what they cannot take."""
     if isinstance(made, Cell):
-        init = made.init
-
-        def checked_init(key):
-            values.key(function, "key", key)
-            return init(key)
-
-        return made._replace(init=checked_init)
+        return made._replace(init=_of_key(function, made.init))
+    if hasattr(made, "held_out") and hasattr(made, "sample"):
+        held_out, sample = (_of_key(function, draw) for draw in (made.held_out, made.sample))
+        return made._replace(held_out=held_out, sample=sample)
     if isinstance(made, Estimator):
-        estimate = made.estimate
+        estimate, start = made.estimate, made.init
+
+        def checked_start(params, h_0=None):
+            trees.floating_leaves(function, "params", params, _DIFFERENTIATED)
+            trees.floating_leaves(function, "h_0", h_0, "They are states [B, ...].")
+            return start(jax.tree.map(jnp.asarray, params), h_0)
 
         def checked_estimate(params, carry, batch, key):
-            trees.floating_leaves(function, "params", params, "Gradients are taken by all of them.")
+            trees.floating_leaves(function, "params", params, _DIFFERENTIATED)
             sequences.batch_shape(function, batch)
             if random or key is not None:
                 values.key(function, "key", key)
             return estimate(params, carry, batch, key)
 
-        return made._replace(estimate=checked_estimate)
+        return made._replace(init=checked_start, estimate=checked_estimate)
     return made
+
+
+def _of_key(function, draw):
+    """A function of one random key."""
+
+    @functools.wraps(draw)
+    def checked(key):
+        return draw(values.key(function, "key", key))
+
+    return checked
 
 
 def _rule(parameter, hint, gradient):
@@ -167,7 +182,7 @@ def _tree_rule(floating):
         del sizes
         trees.array_leaves(function, name, value)
         if floating:
-            trees.floating_leaves(function, name, value, "Gradients are taken by all of them.")
+            trees.floating_leaves(function, name, value, _DIFFERENTIATED)
         return value
 
     return rule

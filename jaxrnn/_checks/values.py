@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "instance",
     "integer",
     "key",
+    "listed",
     "number",
     "numbers",
     "real",
@@ -42,7 +44,7 @@ def installed(function: str, package: str, extra: str):
 
 def choice(function: str, argument: str, value, allowed) -> None:
     """ValueError unless `value` is one of the options."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(
             f"{function}: {argument} is {value!r}; expected one of {', '.join(map(repr, sorted(allowed)))}."
         )
@@ -88,13 +90,23 @@ def fraction(function: str, argument: str, value, *, below_1: bool = False) -> f
 
 
 def numbers(function: str, argument: str, values, expected: str) -> np.ndarray:
-    """A list of numbers as an array; TypeError for what has no regular shape or is no number."""
+    """Real numbers in any form as an array; TypeError for what has no regular shape or is no number."""
     try:
-        return np.asarray(values)
+        found = np.asarray(values)
     except (TypeError, ValueError, jax.errors.JAXTypeError) as error:
         raise TypeError(
             f"{function}: {argument} is a {type(values).__name__} that makes no array; expected {expected}."
         ) from error
+    if not real(found.dtype):
+        raise TypeError(f"{function}: {argument} is of {found.dtype}; expected {expected}, in real numbers.")
+    return found
+
+
+def listed(function: str, argument: str, values, expected: str) -> tuple:
+    """A tuple of the values; TypeError unless they are a list, a tuple or another sequence, and no string."""
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise TypeError(f"{function}: {argument} is {values!r}; expected {expected}.")
+    return tuple(values)
 
 
 def instance(function: str, argument: str, value, kind: type):

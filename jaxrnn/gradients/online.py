@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PyTree
 
+from jaxrnn import _checks
 from jaxrnn._pytree import ravel
 from jaxrnn.gradients.loss import batch_step, time_major, weighted_sum
 from jaxrnn.gradients.start import InitState, start
@@ -53,10 +54,17 @@ def online(
         h = starts.init(params, h_0)
         if init_state is not None:
             return h
+        if _checks.leading_axis(function, "h_0", h) is None:
+            raise ValueError(f"{function}: h_0 is empty; without a state there is nothing to carry forward.")
         return OnlineCarry(h, jax.vmap(lambda h: rule.zero(params, ravel(h)))(h))
 
     def estimate(params, carry, batch, key):
         params = jax.tree.map(jnp.asarray, params)
+        if init_state is None:
+            _checks.instance(function, "carry", carry, OnlineCarry)
+            size, _ = _checks.batch_shape(function, batch)
+            if {size} - {_checks.leading_axis(function, "carry", carry), None}:
+                raise ValueError(f"{function}: carry is not of the batch's {size} sequences, [B, ...].")
         h_0, _ = starts.begin(params, carry if init_state is not None else carry.h, batch)
         segment = time_major(function, h_0, batch)
         T = len(segment.weights)

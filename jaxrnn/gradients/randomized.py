@@ -75,7 +75,11 @@ def randomized(
     >>> jax.vmap(one)(jax.random.split(jax.random.key(0), 4))  # 0.5 + (1 + ξ_2); the exact one is 2.5
     Array([3.5, 3.5, 1.5, 1.5], dtype=float32, weak_type=True)
     """
-    function, pi = "gradients.randomized", np.asarray(keep, dtype=float)
+    function, pi = (
+        "gradients.randomized",
+        _checks.numbers("gradients.randomized", "keep", keep, "a probability"),
+    )
+    pi = pi.astype(float)
     if pi.ndim > 1 or not np.all((pi > 0) & (pi <= 1)):
         raise ValueError(f"{function}: keep is {keep}; expected a probability 0 < keep <= 1, or one a step.")
 

@@ -58,6 +58,11 @@ def rtrl(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = No
 
 
 def _zero(params, h):
+    dtypes = {str(leaf.dtype) for leaf in (h, *jax.tree.leaves(params))}
+    if len(dtypes) > 1:
+        raise TypeError(
+            f"gradients.rtrl: params and h_0 are of {', '.join(sorted(dtypes))}; expected one dtype."
+        )
     return jax.tree.map(lambda leaf: jnp.zeros((len(h), *leaf.shape), leaf.dtype), params)
 
 

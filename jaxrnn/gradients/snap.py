@@ -89,7 +89,7 @@ def influence_pattern(
         return jax.tree.map(jnp.logical_or, seen, found), None
 
     # Noise that leaves a unit's input of the order of 1.
-    scale = ravel(jax.tree.map(lambda w: jnp.full_like(w, max(jnp.shape(w), default=1) ** -0.5), params))
+    scale = ravel(jax.tree.map(lambda w: jnp.full_like(w, max(*jnp.shape(w), 1, 1) ** -0.5), params))
     length = len(jax.tree.leaves(trajectory.hs)[0])
     seen = jnp.zeros((n, P), bool), jnp.zeros((n, n), bool)
     for key in jax.random.split(jax.random.key(0), -(-_LOOKS // length)):

@@ -71,11 +71,20 @@ def restart(
     Array([0., 4.], dtype=float32)
     """
     size = _checks.leading_axis("gradients.restart", "h_0", h_0)
-    ended = jnp.asarray(ended)
+    _checks.array_leaves("gradients.restart", "carry", carry)
     if ended.dtype != bool or ended.shape != (size,):
         raise ValueError(
             f"gradients.restart: ended is {ended.dtype}{list(ended.shape)}; expected one bool a sequence, "
             f"[B] = [{size}]."
+        )
+
+    begun = estimator.init(params, h_0)
+    found, expected = (
+        jax.tree.map(lambda leaf: (jnp.shape(leaf), leaf.dtype), tree) for tree in (carry, begun)
+    )
+    if found != expected:
+        raise ValueError(
+            f"gradients.restart: carry holds {found}; expected {expected}, as init gives for h_0."
         )
 
     def choose(new, old):
@@ -83,7 +92,7 @@ def restart(
             return old
         return jnp.where(ended.reshape(-1, *[1] * (jnp.ndim(old) - 1)), new, old)
 
-    return jax.tree.map(choose, estimator.init(params, h_0), carry)
+    return jax.tree.map(choose, begun, carry)
 
 
 def _stream(function):
@@ -98,6 +107,7 @@ def _stream(function):
 
     def begin(params, carry, batch):
         del params, batch
+        _checks.floating_leaves(function, "carry", carry, "It is what init or the last estimate returned.")
         return lax.stop_gradient(carry), lambda grads, _: grads
 
     return Start(init, begin, lambda h_T: h_T)

@@ -121,7 +121,8 @@ def _waiting(step):
 
     def step_or_wait(params, h_tm1, x_t_and_goes):
         x_t, goes = x_t_and_goes
-        h_t, y_t = step(params, h_tm1, x_t)
+        h_t, y_t = _checks.stepped("gradients.chunked", step(params, h_tm1, x_t))
+        _checks.same_structure("gradients.chunked", h_tm1, h_t)
         return jax.tree.map(lambda new, old: jnp.where(goes, new, old), h_t, h_tm1), y_t
 
     return step_or_wait

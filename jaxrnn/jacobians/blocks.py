@@ -68,6 +68,7 @@ def block_norms(
     """
     _, n = _checks.jacobian_chain("jacobians.block_norms", js)
     _checks.choice("jacobians.block_norms", "by", by, ("leaf", "layer"))
+    _checks.floating_leaves("jacobians.block_norms", "state", state, "It is h_0, or its shapes and dtypes.")
     parts = _parts(state, by)
     total = sum(part.stop - part.start for part in parts.values())
     if total != n:

@@ -121,6 +121,7 @@ def dates(
 
 
 def _days(years):
+    years = _checks.listed("tasks.dates", "years", years, "the first and the last year")
     span = [_checks.integer("tasks.dates", "years", year) for year in years]
     if len(span) != 2 or not 1000 <= span[0] <= span[1] <= 9999:
         raise ValueError(f"tasks.dates: years is {years}; expected 1000 <= first <= last <= 9999.")
@@ -133,8 +134,9 @@ def _locales(names):
         from babel import Locale
         from babel.localedata import locale_identifiers
     known = set(locale_identifiers())
+    names = _checks.listed("tasks.dates", "locales", names, "names such as ['en']")
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(
                 f"tasks.dates: locales has {name!r}, which Babel does not know; expected names such as 'en', "
                 "'de', 'pt_BR'."

@@ -111,6 +111,11 @@ def hyphenation(
 
 
 def _distinct(words, length):
+    words = list(words) if isinstance(words, Iterable) else words
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise TypeError(
+            f"tasks.hyphenation: words is a {type(words).__name__}; expected strings, a word each."
+        )
     kept = {word.lower() for word in words}
     for word in kept:
         if not word.isalpha():

@@ -64,7 +64,9 @@ def surnames(*, locales: Sequence[str] = _LOCALES, length: int = 16, batch_size:
     Robertson, Classifying names with a character-level RNN, the PyTorch tutorials, 2017 (with other names).
     """
     length, batch_size = sizes("tasks.surnames", length, 1, batch_size)
-    names, classes = _names(tuple(locales), length)
+    names, classes = _names(
+        _checks.listed("tasks.surnames", "locales", locales, "names such as ['de_DE']"), length
+    )
     symbols = sorted(set("".join(names)))
     tokens, ends = padded(names, symbols, length), np.array([len(name) for name in names], np.int32)
     train, held_out = split_items("tasks.surnames", names)

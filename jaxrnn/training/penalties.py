@@ -83,6 +83,7 @@ def pascanu_penalty(cell: Cell, step_loss: StepLoss) -> Penalty:
         return step_loss(params, y_t[1], target_t)
 
     def penalty(params, batch):
+        _checks.floating_leaves("training.pascanu_penalty", "params", params, "They are the cell's.")
         fixed = lax.stop_gradient(params)
         size, length = _checks.batch_shape("training.pascanu_penalty", batch)
         h_0 = cell.initial_states(fixed, size)

@@ -90,7 +90,7 @@ def _estimators():
     yield from _of_estimator("artbp", gradients.artbp, random=True, **lengths)
     yield from _of_estimator("rtrl", gradients.rtrl)
     yield from _of_estimator("uoro", gradients.uoro, random=True)
-    yield from _of_estimator("forward", gradients.forward, random=True, directions=Count(2, 1, 10**4))
+    yield from _of_estimator("forward", gradients.forward, random=True, directions=Count(2, 1))
     found = _arguments()
     params = found["params"].value
     run = jax.jit(lambda p, xs: jaxrnn.unroll(CELL.step, p, CELL.init_state(p), xs))(
@@ -122,12 +122,12 @@ def _measures():
     yield Call(
         "gradients.lag_profile", gradients.lag_profile, network | found | {"lags": Count(2, 1, optional=True)}
     )
-    kept = network | found | {"key": Key(), "draws": Count(1, 1, 100)}
+    kept = network | found | {"key": Key(), "draws": Count(1, 1)}
     kept |= {"constructor": Function(partial(gradients.sliding, window=1))}
     yield Call("gradients.kept_lags", gradients.kept_lags, kept)
     full = gradients.full(CELL.step, losses.squared_error)
     measured = (
-        found | {"key": Key(), "draws": Count(2, 1, 100)} | {"estimator": Opaque(full), "exact": Opaque(full)}
+        found | {"key": Key(), "draws": Count(2, 1)} | {"estimator": Opaque(full), "exact": Opaque(full)}
     )
     yield Call("gradients.fidelity", gradients.fidelity, measured)
     cuts = Opaque([(2,)], [2], [(0,)], [(4,)], [(3, 2)], [(1.5,)], ["a"], 2, but=("an empty list",))
@@ -141,7 +141,7 @@ def _measures():
     h_0 = found["h_0"].value
     restart = {
         "estimator": Opaque(full),
-        "params": found["params"],
+        "params": Fixed(found["params"].value),
         "carry": Fixed(h_0),
         "h_0": kind_of(h_0, nan=False),
     }
@@ -195,7 +195,10 @@ def _losses():
                      jnp.array([1.0, 2.0]), np.array([True, False]), but=("an empty list",))  # fmt: skip
     weights = {"lengths": lengths, "length": Count(4, 3), "form": Choice("mean", ("last", "mean", "sum"))}
     yield Call("weights_from_lengths", jaxrnn.weights_from_lengths, weights)
+    any_size = lambda shape: shape[:2] == (B, T)  # noqa: E731
     batch = _arguments()["batch"]
+    parts = Batch(*[Real(kind.value, nan=False, fits=any_size) for kind in batch.kinds[:2]], Fixed(None))
+    batch = Tree(parts)
     yield Call("cells.with_keys", lambda batch, key: jax.random.key_data(cells.with_keys(batch, key).xs[1]),
                {"batch": batch, "key": Key()})  # fmt: skip
 

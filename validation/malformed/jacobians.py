@@ -80,12 +80,9 @@ def _of_chains(js):
     )
     yield Call("jacobians.input_norms", jacobians.input_norms, {"js": some, "bs": bs})
     yield Call("jacobians.input_norms", jacobians.input_norms, {"js": some, "bs": bs} | rows)
-    state = Tree(
-        (
-            Real(jnp.ones(1), nan=False, fits=lambda s: np.prod(s) == 1),
-            Real(jnp.ones(2), nan=False, fits=lambda s: np.prod(s) == 2),
-        )
-    )
+    parts = (jnp.ones(1), jnp.ones(2))
+    wrong = ((jnp.ones(2),), {"h": jnp.ones(4)}, ("a", jnp.ones(2)), (jnp.asarray(np.ones(3, complex)),))
+    state = Opaque(parts, *wrong, but=("a dict",))
     blocks = {
         "js": Real(js, fits=lambda s: len(s) == 3 and s[0] > 1 and s[1:] == (N, N)),
         "state": state,

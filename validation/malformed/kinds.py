@@ -169,6 +169,9 @@ class Real(Kind):
         return st.tuples(st.sampled_from(["nan"]), st.sampled_from([0, self.value.size - 1])).map(of)
 
 
+_LEAFLESS = ("an empty list", "an empty dict")
+
+
 def _lists(fits):
     return ("an empty list",) if fits((0,)) else ()
 
@@ -242,10 +245,12 @@ class Choice(Kind):
     def __init__(self, value, allowed, *, optional=False):
         self.value = value
         text = st.text(max_size=8).filter(lambda text: text not in allowed)
-        near = st.sampled_from([change(name) for name in allowed for change in _NEAR]).filter(
+        near = st.sampled_from([change(name) for name in (allowed or ("",)) for change in _NEAR]).filter(
             lambda text: text not in allowed
         )
-        words = st.one_of(near, text).map(lambda text: Bad("another string", "refuse", text))
+        words = st.one_of(near if allowed else text, text).map(
+            lambda text: Bad("another string", "refuse", text)
+        )
         numbers = st.one_of(st.integers(), st.floats(), st.booleans()).map(
             lambda number: Bad("a number", "refuse", number)
         )
@@ -303,7 +308,7 @@ class Opaque(Kind):
         )
         parts = [others.map(lambda x: Bad("of another type", "refuse", x)), arrays]
         parts += [_junk(none=not optional, but=but)]
-        if isinstance(value, tuple):
+        if hasattr(value, "_fields"):
             parts += [st.sampled_from([tuple(value), list(value)]).map(lambda x: Bad("a tuple", "refuse", x))]
         parts += [st.sampled_from(more).map(lambda x: Bad("wrong content", "refuse", x))] if more else []
         self.bad = st.one_of(*parts)
@@ -326,7 +331,12 @@ class Tree(Kind):
         self.value = self._of({name: kinds[name].value for name in self.names})
         strategies = [self._leaf(name) for name in self.names]
         structure = self._structure(more) if self.names else st.nothing()
-        self.bad = st.one_of(*strategies, *strategies, _junk(none=not optional), structure)
+        self.bad = st.one_of(
+            *strategies,
+            *strategies,
+            _junk(none=not optional and bool(self.names), but=() if self.names else _LEAFLESS),
+            structure,
+        )
 
     def _of(self, values):
         if isinstance(self.kinds, dict):
