@@ -120,7 +120,7 @@ def _rule(parameter, hint, gradient):
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     options = [option for option in (typing.get_args(hint) if union else [hint]) if option is not type(None)]
     if set(parts) - {"None"} <= _TREES:
-        rule = _tree_rule(gradient and "Params" in parts)
+        rule = _tree_rule(gradient)
     elif "Key" in parts:
         rule = _key
     elif "PyTree" in parts:

@@ -66,7 +66,8 @@ def norm_by_lag(
     """
     shape, _ = _checks.array("jacobians.norm_by_lag", "result.log_norm", result.log_norm)
     for name, given in (("at", at), ("lags", lags)):
-        _checks.indices("jacobians.norm_by_lag", name, given, 2**31)
+        if given is not None:
+            _checks.indices("jacobians.norm_by_lag", name, given, 2**31)
     if len(shape) < 2:
         raise ValueError(f"jacobians.norm_by_lag: result.log_norm has shape {shape}; expected [T+1, T+1].")
     tables = jnp.asarray(result.log_norm)
