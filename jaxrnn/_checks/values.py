@@ -69,7 +69,7 @@ def at_least(function: str, argument: str, value, minimum: int) -> int:
 
 
 def number(function: str, argument: str, value) -> float:
-    """`value` as a Python number; TypeError unless it is a real one known when tracing, ValueError for NaN."""
+    """`value` as a Python number; TypeError unless it is real and known now, ValueError for NaN."""
     if isinstance(value, np.generic | np.ndarray | jax.Array) and not isinstance(value, jax.core.Tracer):
         plain = not value.shape and not jnp.issubdtype(value.dtype, jax.dtypes.extended)
         value = np.asarray(value).item() if plain else value
@@ -124,7 +124,7 @@ def key(function: str, argument: str, value):
     dtype, found = getattr(value, "dtype", None), getattr(value, "shape", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if not typed and dtype != np.uint32:
-        got = type(value).__name__ if dtype is None else f"{dtype}{list(found)}"
+        got = type(value).__name__ if dtype is None else f"{dtype}{list(found or ())}"
         raise TypeError(f"{function}: {argument} is {got}; expected a random key such as jax.random.key(0).")
     expected = () if typed else jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0))).shape
     if found != expected:

@@ -164,7 +164,8 @@ def _helpers():
         shapes = {"key": Key(), "shape": shape} if name != "identity" else {"shape": shape}
         probe = one if name != "identity" else lambda shape, one=one: one(jax.random.key(0), shape)
         yield Call(f"cells.initializers.{name}: init", probe, shapes)
-    yield Call("cells.initializers.orthogonal", lambda gain: init.orthogonal(gain)(jax.random.key(0), (2, 2), float),
+    key = jax.random.key(0)
+    yield Call("cells.initializers.orthogonal", lambda gain: init.orthogonal(gain)(key, (2, 2), float),
                {"gain": Number(1.0)})  # fmt: skip
     yield Call(
         "cells.initializers.identity", lambda gain: init.identity(gain)(None, (2, 2)), {"gain": Number(1.0)}
@@ -185,8 +186,9 @@ def _helpers():
         "A": Real(np.random.default_rng(0).normal(size=(3, 3)), fits=square),
         "parametrization": Choice("cayley", ("cayley", "exponential")),
     })  # fmt: skip
+    epsilon = Number(1e-5, lambda x: 0 <= x < np.inf)
     yield Call("cells.layer_norm", lambda **o: cells.elman(3, 4, normalization=cells.layer_norm(**o)).init(
-        jax.random.key(0)), {"initial_gain": Number(1.0), "epsilon": Number(1e-5, lambda x: 0 <= x < np.inf)})  # fmt: skip
+        jax.random.key(0)), {"initial_gain": Number(1.0), "epsilon": epsilon})  # fmt: skip
     yield Call("cells.batch_norm", lambda **o: cells.elman(3, 4, normalization=cells.batch_norm(**o)).init(
         jax.random.key(0)), {"axis_name": Choice("batch", ("batch",)), "initial_gain": Number(1.0),
                              "epsilon": Number(1e-5, lambda x: 0 <= x < np.inf)})  # fmt: skip

@@ -57,7 +57,8 @@ def _of_estimator(name, constructor, *, random=False, **options):
     carry = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape, leaf.dtype)), carry)
     yield Call(f"gradients.{name}", estimated, found | key | options)
     yield Call(f"gradients.{name}: carry", continued, {
-        "params": Fixed(found["params"].value), "carry": Opaque(carry, (), {"h": carry}, [carry], (carry, carry)),
+        "params": Fixed(found["params"].value),
+        "carry": Opaque(carry, (), {"h": carry}, [carry], (carry, carry)),
         "batch": Fixed(found["batch"].value), **key,
     })  # fmt: skip
 
@@ -103,7 +104,8 @@ def _estimators():
     )
     yield Call("gradients.snap", snap, {"pattern": Opaque(pattern)})
     trajectory = Tree(run._replace(
-        h_0=kind_of(run.h_0, nan=False), hs=kind_of(run.hs, nan=False), ys=Fixed(run.ys), xs=Real(run.xs, nan=False)
+        h_0=kind_of(run.h_0, nan=False), hs=kind_of(run.hs, nan=False), ys=Fixed(run.ys),
+        xs=Real(run.xs, nan=False),
     ))  # fmt: skip
     influence = {"step": Function(CELL.step), "params": found["params"], "trajectory": trajectory}
     yield Call(
@@ -131,8 +133,8 @@ def _measures():
     )
     yield Call("gradients.fidelity", gradients.fidelity, measured)
     cuts = Opaque([(2,)], [2], [(0,)], [(4,)], [(3, 2)], [(1.5,)], ["a"], 2, but=("an empty list",))
-    yield Call("gradients.fidelity", gradients.fidelity, {name: Fixed(kind.value) for name, kind in measured.items()}
-               | {"cuts": cuts})  # fmt: skip
+    fixed = {name: Fixed(kind.value) for name, kind in measured.items()}
+    yield Call("gradients.fidelity", gradients.fidelity, fixed | {"cuts": cuts})
     profile = np.exp(-0.3 * np.arange(12.0))
     lags = Real(profile, fits=lambda shape: len(shape) == 1 and shape[0] > 0, nan=False)
     yield Call("gradients.geometric_decay", gradients.geometric_decay, {"norm": lags})

@@ -103,9 +103,8 @@ def _of_tables(js):
     wrong += [found._replace(log_norm="table"), found._replace(log_norm=None)]
     yield Call("jacobians.norm_by_lag", jacobians.norm_by_lag, {"result": Opaque(found, *wrong)})
     some = jax.jit(lambda js: jacobians.norms(js, at=[T], lags=[1]))(js)
-    rows = {"result": Opaque(some), "at": Indices([T], high=T), "lags": Indices([1], high=T)}
-    yield Call("jacobians.norm_by_lag", lambda result, at, lags: jacobians.norm_by_lag(result, at=at, lags=lags), {
-        "result": rows["result"]} | {"at": Opaque([T], 4, [2, 3], [0.5]), "lags": Opaque([1], 1, [1, 2], ["a"])})  # fmt: skip
+    rows = {"at": Opaque([T], 4, [2, 3], [0.5]), "lags": Opaque([1], 1, [1, 2], ["a"])}
+    yield Call("jacobians.norm_by_lag", jacobians.norm_by_lag, {"result": Opaque(some)} | rows)
 
 
 def _run_of(trajectory):

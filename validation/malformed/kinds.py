@@ -180,7 +180,7 @@ def _shapes(shape):
     """Any shapes, and more often those that are nearly right."""
     near = [(*shape, 1), (1, *shape), (*shape, 0), (2, *shape), shape[:-1], shape[1:], shape[::-1], ()]
     near += [
-        shape[:i] + (size,) + shape[i + 1 :] for i, s in enumerate(shape) for size in (0, 1, s + 1, s - 1)
+        (*shape[:i], size, *shape[i + 1 :]) for i, s in enumerate(shape) for size in (0, 1, s + 1, s - 1)
     ]
     return st.one_of(st.sampled_from([found for found in near if min(found, default=0) >= 0]), _SIZES)
 
