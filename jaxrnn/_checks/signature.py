@@ -110,10 +110,7 @@ def _of_key(function, draw):
 def _rule(parameter, hint, gradient):
     """``(function, argument, value, sizes) -> value``, or None where an annotation says too little."""
     if parameter.kind is parameter.VAR_POSITIONAL:
-        rule = _of_kind(hint)
-        return rule and (
-            lambda function, name, given, sizes: tuple(rule(function, name, value, sizes) for value in given)
-        )
+        return _each(_of_kind(hint))
     text = parameter.annotation
     parts = [part.strip() for part in text.split(" | ")]
     optional = "None" in parts
@@ -135,6 +132,13 @@ def _rule(parameter, hint, gradient):
         return value if value is None and optional else rule(function, name, value, sizes)
 
     return maybe
+
+
+def _each(rule):
+    """A rule of all that is given for ``*cells``."""
+    if rule is None:
+        return None
+    return lambda function, name, given, sizes: tuple(rule(function, name, value, sizes) for value in given)
 
 
 def _of_kind(hint):
