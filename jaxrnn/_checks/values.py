@@ -76,7 +76,7 @@ def number(function: str, argument: str, value) -> float:
     if not isinstance(value, bool | int | float):
         raise TypeError(f"{function}: {argument} must be a real number, known when tracing; got {value!r}.")
     if value != value:
-        raise ValueError(f"{function}: {argument} is NaN; expected a number.")
+        raise ValueError(f"{function}: {argument} is {value}; expected a number.")
     return value
 
 

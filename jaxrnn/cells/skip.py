@@ -55,8 +55,9 @@ def skip(cell: Cell, steps: int, *, share: float = 0.5) -> Cell:
 
     def step(params, h_tm1, x_t):
         _checks.floating_leaves("skip", "h_tm1", h_tm1, "init_state gives the last states.")
-        if _checks.leading_axis("skip", "h_tm1", h_tm1) not in (None, s):
-            raise ValueError(f"skip: h_tm1 is not of {s} states; init_state gives the last {s}.")
+        for leaf in jax.tree.leaves(h_tm1):
+            expected = (s, *jnp.shape(leaf)[1:])
+            _checks.shape("skip", "h_tm1", leaf, expected, "init_state gives the last s states.")
         read = jax.tree.map(lambda leaf: (1 - a) * leaf[0] + a * leaf[-1], h_tm1)
         h_t, y_t = cell.step(params, read, x_t)
         return jax.tree.map(lambda new, old: jnp.concatenate([new[None], old[:-1]]), h_t, h_tm1), y_t
