@@ -63,9 +63,12 @@ class Answer(NamedTuple):
 def bad_calls(call: Call) -> st.SearchStrategy[dict[str, Bad]]:
     """One malformed argument, or two that cannot make up for each other."""
     names = sorted(call.arguments)
+    bad = {name: call.arguments[name].bad for name in names}
+    if call.eager:  # where nothing is traced
+        bad = {name: one.filter(lambda found: "traced" not in found.label) for name, one in bad.items()}
 
     def of(chosen):
-        return st.fixed_dictionaries({name: call.arguments[name].bad for name in chosen})
+        return st.fixed_dictionaries({name: bad[name] for name in chosen})
 
     one = st.sampled_from(names).flatmap(lambda name: of([name]))
     if len(names) < 2:
