@@ -73,6 +73,9 @@ def bidirectional(forward: Cell, backward: Cell) -> Cell:
 @_checks.signature("both_ways")
 def both_ways(xs: PyTree, *, axis: int = 0) -> tuple[PyTree, PyTree]:
     """``(xs, xs from the end)`` for `bidirectional`; with ``axis=1`` of a batch [B, T, ...]."""
+    for leaf in jax.tree.leaves(xs):
+        if not -jnp.ndim(leaf) <= axis < jnp.ndim(leaf):
+            raise ValueError(f"both_ways: axis is {axis}; xs has a leaf of shape {jnp.shape(leaf)}.")
     return xs, jax.tree.map(lambda leaf: jnp.flip(leaf, axis), xs)
 
 
@@ -82,4 +85,10 @@ def aligned(ys: PyTree, split: int) -> PyTree:
 
     `split` is a, the size of the forward outputs: the others are put in the order of the sequence.
     """
+    for leaf in jax.tree.leaves(ys):
+        if jnp.ndim(leaf) != 2 or not 0 <= split <= jnp.shape(leaf)[1]:
+            raise ValueError(
+                f"aligned: ys has a leaf of shape {jnp.shape(leaf)} and split is {split}; expected [T, m] and "
+                "0 <= split <= m."
+            )
     return jax.tree.map(lambda y: jnp.concatenate([y[:, :split], y[::-1, split:]], axis=-1), ys)

@@ -36,6 +36,7 @@ def plot_strategies(text: str, *, window: int, cuts: Sequence[int], ax: Axes | N
     """
     T = _checks.at_least("plots.plot_strategies", "the length of text", len(text), 1)
     window = _checks.at_least("plots.plot_strategies", "window", window, 1)
+    cuts = _checks.listed("plots.plot_strategies", "cuts", cuts, "the first steps after a cut")
     places = [_checks.integer("plots.plot_strategies", "cuts", cut) for cut in cuts]
     if any(a >= b for a, b in zip([0, *places], [*places, T], strict=True)):
         raise ValueError(

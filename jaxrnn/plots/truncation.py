@@ -213,8 +213,11 @@ def plot_cost(
     ValueError
         If the lengths differ, a cost is not positive and finite, or an error negative or not finite.
     """
-    cost, error = np.asarray(costs, float), np.asarray(errors, float)
-    bars = np.zeros(len(error)) if error_bars is None else finite(error_bars)
+    cost, error, bars = (
+        _row(name, values)
+        for name, values in (("costs", costs), ("errors", errors), ("error_bars", error_bars))
+    )
+    bars = np.zeros(len(error)) if error_bars is None else finite(bars)
     if not len(cost) == len(error) == len(labels) == len(bars):
         raise ValueError(
             f"plots.plot_cost: got {len(cost)} costs, {len(error)} errors, {len(labels)} labels and "
@@ -241,6 +244,13 @@ def plot_cost(
     ax.set(xlabel=f"cost ({unit})", ylabel="relative error of the gradient")
     _label(ax, labels, np.stack([cost, error], axis=1), some)
     return ax
+
+
+def _row(name, values):
+    found = _checks.numbers("plots.plot_cost", name, () if values is None else values, "one number a point")
+    if found.ndim != 1:
+        raise ValueError(f"plots.plot_cost: {name} has shape {found.shape}; expected one number a point.")
+    return found.astype(float)
 
 
 def _label(ax, labels, points, inside):
