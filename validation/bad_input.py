@@ -82,4 +82,5 @@ def campaign(room: str, i: int, number: int, examples: int = EXAMPLES) -> tuple[
             reasons[reason] += 1
 
     judged()
+    jax.clear_caches()  # every call has traced functions of its own, which JAX would all keep
     return call.name.partition(":")[0], found, reasons

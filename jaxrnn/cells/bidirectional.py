@@ -88,7 +88,7 @@ def aligned(ys: PyTree, split: int) -> PyTree:
     for leaf in jax.tree.leaves(ys):
         if jnp.ndim(leaf) != 2 or not 0 <= split <= jnp.shape(leaf)[1]:
             raise ValueError(
-                f"aligned: ys has a leaf of shape {jnp.shape(leaf)} and split is {split}; expected [T, m] and "
-                "0 <= split <= m."
+                f"aligned: ys has a leaf of shape {jnp.shape(leaf)} and split is {split}; expected [T, m] "
+                "and 0 <= split <= m."
             )
     return jax.tree.map(lambda y: jnp.concatenate([y[:, :split], y[::-1, split:]], axis=-1), ys)
