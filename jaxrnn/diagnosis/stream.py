@@ -56,6 +56,7 @@ class StreamGrowthRates(NamedTuple):
         return self
 
 
+@_checks.signature("diagnosis.stream_growth_rates")
 def stream_growth_rates(
     step: StepFn,
     params: Params,

@@ -71,6 +71,7 @@ def online(
             return starts.states(params, carry, batch)
         _checks.instance(function, "carry", carry, OnlineCarry)
         size, _ = _checks.batch_shape(function, batch)
+        _checks.states_of_batch(function, carry.h, size)
         if {size} - {_checks.leading_axis(function, "carry", carry), None}:
             raise ValueError(f"{function}: carry is not of the batch's {size} sequences, [B, ...].")
         return starts.states(params, carry.h, batch)

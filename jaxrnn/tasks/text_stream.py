@@ -56,6 +56,7 @@ class TextStream(Sequence[Batch]):
         return Batch(inputs if self._rows is None else self._rows[inputs], targets)
 
 
+@_checks.signature("tasks.text_stream")
 def text_stream(
     path: str | Path,
     *,
