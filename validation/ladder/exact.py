@@ -12,7 +12,20 @@ import numpy as np
 import jaxrnn as jr
 from validation import closed_forms
 from validation.harness import LN10, difference
-from validation.ladder.problems import D, H, constant, estimate, params_of, problem, rates_of_map
+from validation.ladder.problems import (
+    D,
+    H,
+    chain,
+    constant,
+    estimate,
+    growth_rates,
+    norms,
+    params_of,
+    problem,
+    product_of,
+    rates_of_map,
+    spectrum,
+)
 from validation.ladder.row import DTYPES, Row, below, cast, equal, number, relative
 
 
@@ -77,11 +90,8 @@ def scalar_slopes() -> Iterator[Row]:
         for dtype, bar in (("float64", 1e-12), ("float32", 1e-4)):
             params = {"W_hh": [[weight]], "W_hx": [[0.0]], "b_h": [bias]}
             params = {name: jnp.asarray(leaf, dtype) for name, leaf in params.items()}
-            trajectory = jr.unroll(
-                cell.step, params, jnp.full(1, 0.5, dtype), jnp.zeros((T, 1), dtype)
-            )
-            js = jr.jacobians.step_jacobians(cell.step, params, trajectory)
-            got = float(jr.jacobians.norms(js, at=[T]).log_norm[0, 0])
+            _, js = chain(cell, params, jnp.full(1, 0.5, dtype), jnp.zeros((T, 1), dtype))
+            got = float(norms(js, at=(T,)).log_norm[0, 0])
             truth = T * np.log(slope)
             reference = "the formula; relative error of the logarithm"
             yield below(f"{claim}, {dtype}", reference, abs(got / truth - 1), bar)
@@ -89,9 +99,9 @@ def scalar_slopes() -> Iterator[Row]:
 
 def diagonal_rates() -> Iterator[Row]:
     """Growth rates of a constant diagonal step are the logarithms of its entries."""
-    for dtype, bar in (("float64", 1e-14), ("float32", 1e-6)):
-        got = jr.jacobians.growth_rates(constant(np.diag([0.5, 3.0, 1e-3, 1.0]), 1000, dtype)).rates
-        error = np.max(np.abs(np.asarray(got, float) - np.log([3, 1, 0.5, 1e-3])))
+    for dtype, bar in (("float64", 1e-15), ("float32", 1e-6)):
+        got = growth_rates(constant(np.diag([0.5, 3.0, 1e-3, 1.0]), 1000, dtype)).rates
+        error = relative(got, np.log([3, 1, 0.5, 1e-3]))
         yield below(f"growth rates of diag(½, 3, 10⁻³, 1), {dtype}", "ln of the entries", error, bar)
 
 
@@ -110,7 +120,6 @@ def maps() -> Iterator[Row]:
 def tiny_products() -> Iterator[Row]:
     """Singular values down to 1e-10000 of graded chains."""
     chains = closed_forms.chains(4, np.array(closed_forms.GRADES[4]))
-    spectrum = jax.jit(jr.jacobians.spectrum)
     for kind in ("diagonal", "rotated anew at every step"):
         js, log2_sigma = chains[kind]
         truth = np.log(2) * np.sort(log2_sigma)[::-1]
@@ -124,9 +133,9 @@ def orthogonal_and_nilpotent() -> Iterator[Row]:
     """Chains that neither grow nor shrink, and one that ends."""
     A = np.random.default_rng(0).normal(size=(1000, 8, 8))
     js = jnp.asarray(np.linalg.qr(A)[0])
-    error = np.max(np.abs(jr.jacobians.spectrum(js).log_sigma))
+    error = np.max(np.abs(spectrum(js).log_sigma))
     yield below("ln σ of 1000 orthogonal steps, n = 8", "0", error, 1e-12)
-    table = np.asarray(jr.jacobians.norms(constant(np.eye(4, k=1), 12)).log_norm)
+    table = np.asarray(norms(constant(np.eye(4, k=1), 12)).log_norm)
     lag = np.arange(13)[:, None] - np.arange(13)
     truth = np.where((lag >= 0) & (lag < 4), 0.0, -np.inf)
     yield equal("ln norms of a nilpotent chain, n = 4", "0 below lag 4, then -∞", table, truth)
@@ -137,18 +146,19 @@ def gates() -> Iterator[Row]:
     T, cell = 60, jr.cells.lstm(D, H)
     params = params_of(cell) | {"W_h": jnp.zeros((4 * H, H))}
     xs = jnp.asarray(np.random.default_rng(2).normal(size=(T, D)))
-    trajectory = jr.unroll(cell.step, params, cell.init_state(params), xs)
-    js = jr.jacobians.step_jacobians(cell.step, params, trajectory)
-    blocks = jr.jacobians.block_norms(js, trajectory.h_0, at=[T])
+    _, js = chain(cell, params, cell.init_state(params), xs)
+    log_norm = jax.jit(
+        lambda js: jr.jacobians.block_norms(js, cell.init_state(params), at=[T])["c"]["c"].log_norm
+    )(js)
     z = np.asarray(xs @ params["W_x"][H : 2 * H].T + params["b"][H : 2 * H])
     truth = np.max(np.sum(-np.log1p(np.exp(-z)), axis=0))
-    error = abs(float(blocks["c"]["c"].log_norm[0, 0]) - truth)
+    error = abs(float(log_norm[0, 0]) - truth)
     yield below(f"ln norm of ∂c_{T}/∂c_0, LSTM with W_h = 0", "E16: Σ ln f_t in NumPy", error, 1e-12)
     cell = jr.cells.gru(D, H)
     params = params_of(cell)
     params |= {"b": params["b"].at[H : 2 * H].set(1e4)}
-    trajectory = jr.unroll(cell.step, params, jnp.full(H, 0.3), xs)
-    product = jr.jacobians.product(cell.step, params, trajectory, T, 0)
+    trajectory, _ = chain(cell, params, jnp.full(H, 0.3), xs)
+    product = product_of(cell, params, trajectory, T, 0)
     yield equal("∂h_60/∂h_0 of a GRU with z = 1", "the identity", product, np.eye(H))
 
 

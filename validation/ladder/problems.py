@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,6 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn as jr
+
+norms = jax.jit(jr.jacobians.norms, static_argnames=("at", "lags"))
+spectrum = jax.jit(jr.jacobians.spectrum)
+growth_rates = jax.jit(jr.jacobians.growth_rates, static_argnames=("k", "warm_up"))
 
 D, H = 3, 5
 CELLS = {
@@ -47,12 +52,24 @@ def estimate(make: Any, cell: jr.Cell, args: Any, **options: Any) -> Any:
     return jax.jit(run)(params, h_0, batch)
 
 
-def chain_of(cell: jr.Cell, T: int, seed: int = 0) -> tuple[Any, jr.Trajectory, Any]:
-    """(params, trajectory, step Jacobians) of one sequence."""
+@partial(jax.jit, static_argnums=0)
+def chain(cell: jr.Cell, params: Any, h_0: Any, xs: Any) -> tuple[jr.Trajectory, jax.Array]:
+    """(trajectory, step Jacobians) of one sequence."""
+    trajectory = jr.unroll(cell.step, params, h_0, xs)
+    return trajectory, jr.jacobians.step_jacobians(cell.step, params, trajectory)
+
+
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def product_of(cell: jr.Cell, params: Any, trajectory: jr.Trajectory, t: int, k: int) -> jax.Array:
+    """∂h_t/∂h_k by the definition."""
+    return jr.jacobians.product(cell.step, params, trajectory, t, k)
+
+
+def chain_of(cell: jr.Cell, T: int, seed: int = 0) -> tuple[Any, jr.Trajectory, jax.Array]:
+    """(params, trajectory, step Jacobians) of the first sequence of `problem`."""
     params, h_0, batch = problem(cell, 1, T, seed)
     h_0, xs = jax.tree.map(lambda leaf: leaf[0], (h_0, batch.xs))
-    trajectory = jr.unroll(cell.step, params, h_0, xs)
-    return params, trajectory, jr.jacobians.step_jacobians(cell.step, params, trajectory)
+    return params, *chain(cell, params, h_0, xs)
 
 
 def constant(matrix: Any, T: int, dtype: str = "float64") -> jax.Array:
