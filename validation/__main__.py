@@ -61,7 +61,9 @@ def part(module: ModuleType, seconds: float, tables: str, broken: list[str]) -> 
     source = f"{file.parent}/" if file.name == "__init__.py" else file
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     measured = f"Measured {date} in {seconds:.0f} s: {environment()}."
-    bars = "\n".join(["Broken bars:", "", *(f"- {bar}" for bar in broken)]) if broken else "Broken bars: none."
+    bars = (
+        "\n".join(["Broken bars:", "", *(f"- {bar}" for bar in broken)]) if broken else "Broken bars: none."
+    )
     return f"{summary} (`{source}`)\n\n{measured}\n\n{tables}\n\n{bars}\n"
 
 

@@ -18,6 +18,9 @@ from validation.ladder.row import DTYPES, Row, below, relative
 
 B, T = 4, 30
 
+# Its threads would take the processors from JAX's.
+torch.set_num_threads(1)
+
 
 def torch_layers() -> Iterator[Row]:
     """Outputs and all gradients of torch's layers."""

@@ -96,7 +96,7 @@ def curse_of_memory() -> Iterator[Row]:
     """E(dh/dλ)² = (1 + λ²)/(1 - λ²)³ for h ← λh + x with white x."""
     T, forget = 400_000, 200
     xs = jax.random.normal(jax.random.key(0), (T, 1))
-    source = "Zucchet & Orvieto, Recurrent neural networks: vanishing and exploding gradients are not the end, 2024"
+    source = "Zucchet & Orvieto, Vanishing and exploding gradients are not the end of the story, 2024"
     for decay in (0.5, 0.9):
         params = {"W_hx": jnp.ones((1, 1)), "W_hh": jnp.full((1, 1), decay), "b_h": jnp.zeros(1)}
         run = jax.jit(partial(jr.gradients.by_hand.forward_recursion, activation="linear"))
@@ -116,7 +116,9 @@ def baselines() -> Iterator[Row]:
     task = jr.tasks.copying(length=120)
     batch = task.sample(jax.random.key(0))
     # A memoryless network knows the blanks and guesses among 8 symbols in the last 10 steps.
-    logits = jnp.where(jnp.arange(120)[:, None] < 110, -1e3 * (jnp.arange(9) != 8), -1e3 * (jnp.arange(9) == 8))
+    logits = jnp.where(
+        jnp.arange(120)[:, None] < 110, -1e3 * (jnp.arange(9) != 8), -1e3 * (jnp.arange(9) == 8)
+    )
     step_loss = partial(jr.losses.softmax_cross_entropy, None)
     got = float(jnp.mean(jax.vmap(jax.vmap(step_loss), (None, 0))(logits, batch.targets)))
     source = "Arjovsky, Shah & Bengio, 2016: 10 ln 8/(T + 20), T = 100"
