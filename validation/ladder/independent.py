@@ -103,7 +103,7 @@ def flax_layers() -> Iterator[Row]:
         run = jax.jit(jax.vmap(lambda x, c=cell, p=params: jr.unroll(c.step, p, c.init_state(p), x).ys))
         args = params, cell.initial_states(params, B), jr.Batch(xs, jnp.zeros((B, T, H)))
         got = estimate(jr.gradients.full, cell, args).grads
-        error = max(relative(run(xs), ys), relative(got, truth))
+        error = np.maximum(relative(run(xs), ys), relative(got, truth))
         yield below(f"outputs and gradients, {make.__name__}", "flax.linen.RNN", error, DTYPES["float64"])
 
 

@@ -23,7 +23,7 @@ def henon() -> Iterator[Row]:
         return jnp.stack([1 - 1.4 * h[0] ** 2 + h[1], 0.3 * h[0]]), x
 
     found = rates_of_map(step, [0.1, 0.1], 200_000, 1000)
-    source = "Sprott, Chaos and Time-Series Analysis, 2003"
+    source = "Hénon, 1976; digits of Sprott, Chaos and Time-Series Analysis, 2003"
     yield number("exponents of the Hénon map", source, found.rates, [0.4192, -1.6232], 5e-3)
     dimension = found.kaplan_yorke_dimension
     yield number("its Kaplan-Yorke dimension", source, dimension, 1.2583, 2e-3)
@@ -43,7 +43,7 @@ def lorenz() -> Iterator[Row]:
         return h + dt / 6 * (a + 2 * b + 2 * c + flow(h + dt * c)), x
 
     found = rates_of_map(step, [1.0, 1.0, 20.0], 102_000, 2000)
-    source = "Sprott, Chaos and Time-Series Analysis, 2003"
+    source = "Lorenz, 1963; digits of Sprott, Chaos and Time-Series Analysis, 2003"
     yield number("exponents of the Lorenz flow, 1000 time units", source, found.rates / dt,
                  [0.906, 0, -14.572], 0.03, digits=3)  # fmt: skip
     yield number("its Kaplan-Yorke dimension", source, found.kaplan_yorke_dimension, 2.062, 2e-3, digits=3)
@@ -55,7 +55,7 @@ def ginibre() -> Iterator[Row]:
     halves = (n - np.arange(n)) / 2
     exact = 0.5 * (np.log(2) + digamma(halves))
     spread = np.sqrt(polygamma(1, halves) / 4 / T)
-    source = "Newman, Comm. Math. Phys. 103, 1986"
+    source = "Newman, The distribution of Lyapunov exponents, 1986"
     for dtype in ("float64", "float32"):
         js = jnp.asarray(np.random.default_rng(0).normal(size=(T, n, n)), dtype)
         z = np.max(np.abs(np.asarray(growth_rates(js).rates, float) - exact) / spread)
@@ -84,7 +84,7 @@ def influence_balancing() -> Iterator[Row]:
         run = jax.jit(lambda theta: estimator.estimate(theta, estimator.init(theta, s_0), batch, None)[0])
         return float(run(theta).grads)
 
-    source = "Tallec & Ollivier, Unbiasing truncated BPTT, 2017"
+    source = "the chain of Tallec & Ollivier, 2017"
     full = derivative(jr.gradients.full)
     yield number("influence balancing: the derivative in the long run", source, full, -6, 1e-4)
     got = [derivative(partial(jr.gradients.sliding, window=K)) for K in (1, 10, 40)]
@@ -96,7 +96,7 @@ def curse_of_memory() -> Iterator[Row]:
     """E(dh/dλ)² = (1 + λ²)/(1 - λ²)³ for h ← λh + x with white x."""
     T, forget = 400_000, 200
     xs = jax.random.normal(jax.random.key(0), (T, 1))
-    source = "Zucchet & Orvieto, Vanishing and exploding gradients are not the end of the story, 2024"
+    source = "Zucchet & Orvieto, 2024"
     for decay in (0.5, 0.9):
         params = {"W_hx": jnp.ones((1, 1)), "W_hh": jnp.full((1, 1), decay), "b_h": jnp.zeros(1)}
         run = jax.jit(partial(jr.gradients.by_hand.forward_recursion, activation="linear"))
@@ -111,7 +111,7 @@ def baselines() -> Iterator[Row]:
     """What the constant answers to the classic tasks cost."""
     batch = jr.tasks.adding(length=20, batch_size=100_000).sample(jax.random.key(0))
     got = float(jnp.mean((batch.targets[:, -1, 0] - 1) ** 2))
-    source = "Le, Jaitly & Hinton, 2015"
+    source = "Arjovsky, Shah & Bengio, 2016"
     yield number("adding: squared error of the answer 1", source, got, 0.167, 2e-3, digits=3)
     task = jr.tasks.copying(length=120)
     batch = task.sample(jax.random.key(0))
