@@ -11,11 +11,19 @@ INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python 
 export OPENBLAS_NUM_THREADS ?= 1
 export MPLBACKEND ?= agg
 
-.PHONY: help report test doctest browser lint format bench bench-quick validate studies notebooks docs clean
+# The interpreters of the version matrix: pyenv's, whose python3.13 on the PATH may be none, or the PATH's.
+find_python = $(or $(lastword $(wildcard $(shell pyenv root 2>/dev/null)/versions/$(1).*/bin/python)),python$(1))
+OLDEST_PYTHON ?= $(call find_python,3.11)
+NEWEST_PYTHON ?= $(call find_python,3.13)
+# i/n: the i-th of n parts of the tests; 1/1 are all.
+PART ?= 1/24
+
+.PHONY: help report test matrix part doctest browser lint format bench bench-quick validate studies notebooks docs clean
 
 help:
 	@echo "make report     train, measure and draw: report/index.html"
 	@echo "make test       the test suite and the doctests"
+	@echo "make matrix     a part of the tests with the oldest and the newest versions that are allowed"
 	@echo "make browser    the report and a notebook, driven in a headless Chromium (which must be there)"
 	@echo "make lint       style, types"
 	@echo "make notebooks  run the notebooks"
@@ -30,6 +38,17 @@ report: $(VENV)/.with-nothing
 
 test: $(VENV)/.with-test doctest
 	$(BIN)/python -m pytest -n auto --dist worksteal --jaxtyping-packages=jaxrnn,beartype.beartype tests
+
+# Warnings are errors there, too. What Python 3.11 resolves to is constraints.txt, with which `test` runs.
+matrix:
+	@mkdir -p build
+	$(OLDEST_PYTHON) tools/lowest.py test > build/lowest.txt
+	$(MAKE) part VENV=$(VENV)-oldest PYTHON=$(OLDEST_PYTHON) CONSTRAINTS=build/lowest.txt
+	$(MAKE) part VENV=$(VENV)-newest PYTHON=$(NEWEST_PYTHON) CONSTRAINTS=
+
+part: $(VENV)/.with-test
+	$(BIN)/python -c 'import jax, sys; print(f"Python {sys.version.split()[0]}, jax {jax.__version__}, tests $(PART)")'
+	$(BIN)/python -m pytest -n auto --dist worksteal --jaxtyping-packages=jaxrnn,beartype.beartype --part $(PART) tests
 
 # Without the tests' settings of JAX, as a user would type them.
 doctest: $(VENV)/.with-test
@@ -71,7 +90,7 @@ studies: $(VENV)/.with-tasks
 	$(BIN)/python -m studies
 
 clean:
-	rm -rf $(VENV) build dist report docs/_build docs/notebooks docs/pictures .pytest_cache .ruff_cache .jax_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest build dist report docs/_build docs/notebooks docs/pictures .pytest_cache .ruff_cache .jax_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -8,6 +8,7 @@ from jax import lax
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
 
+from jaxrnn import _checks
 from jaxrnn._operations import PRODUCTS
 from jaxrnn._trace import bind, results
 from jaxrnn.types import StepFn
@@ -17,6 +18,7 @@ __all__ = ["mixed_precision"]
 _BITS = jnp.finfo(jnp.bfloat16).nexp, jnp.finfo(jnp.bfloat16).nmant
 
 
+@_checks.signature("mixed_precision")
 def mixed_precision(step: StepFn) -> StepFn:
     """The same step, with the operands of its matrix products rounded to bfloat16.
 

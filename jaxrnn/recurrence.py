@@ -29,6 +29,7 @@ _CHEAP_BYTES, _LONG_SUM = 12 * 2**20, 384
 # more time to compute again, as products of many steps, than fresh memory does.
 
 
+@_checks.signature("unroll")
 @where_it_lies
 def unroll(
     step: StepFn,

@@ -43,7 +43,7 @@ def save(path: str | Path, result: Any) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     structure = _encode(result, "", arrays)
-    path = _npz(path)
+    path = _npz("results.save", path)
     partial = path.with_name(f".{path.name}.partial.npz")
     try:
         np.savez_compressed(partial, **{_STRUCTURE: np.array(json.dumps(structure))}, **arrays)  # ty: ignore
@@ -60,7 +60,9 @@ def load(path: str | Path) -> Any:
     ValueError
         If the file was not written by `save`.
     """
-    path = _npz(path)
+    path = _npz("results.load", path)
+    if not path.is_file():
+        raise FileNotFoundError(f"results.load: there is no file {path}.")
     foreign = ValueError(f"results.load: {path.name} was not written by jaxrnn's save.")
     try:
         file = np.load(path, allow_pickle=False)
@@ -74,8 +76,10 @@ def load(path: str | Path) -> Any:
         return _decode(json.loads(str(file[_STRUCTURE])), file)
 
 
-def _npz(path):
+def _npz(function, path):
     """The path with the ending .npz, which numpy.savez would add by itself."""
+    if not isinstance(path, str | os.PathLike) or not Path(path).name:
+        raise TypeError(f"{function}: path is {path!r}; expected a path to a file.")
     path = Path(path)
     return path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
 
@@ -88,10 +92,12 @@ def _encode(node, path, arrays):
         _, name = _encode(jax.random.key_data(node), path, arrays)
         return [f"key:{jax.random.key_impl(node)}", name]
     if isinstance(node, jax.Array | np.ndarray | np.generic):
-        name, array = path or "array", np.asarray(node)
+        name = path or "array"
+        keys = jax.dtypes.issubdtype(node.dtype, jax.dtypes.extended)
+        array = np.empty((), object) if keys else np.asarray(node)
         if array.dtype.kind not in "biufcSU":
             raise TypeError(
-                f"results.save: {name} has dtype {array.dtype}, which .npz files cannot hold; convert it, "
+                f"results.save: {name} has dtype {node.dtype}, which .npz files cannot hold; convert it, "
                 "such as to float32."
             )
         while name in arrays or name in _RESERVED:

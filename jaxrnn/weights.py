@@ -15,6 +15,7 @@ __all__ = ["weights_from_lengths"]
 _FORMS = ("last", "mean", "sum")
 
 
+@_checks.signature("weights_from_lengths")
 def weights_from_lengths(
     lengths: Int[Array, " B"], length: int, *, form: str = "mean"
 ) -> Float[Array, "B T"]:
@@ -47,7 +48,8 @@ def weights_from_lengths(
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"weights_from_lengths: lengths has dtype {lengths.dtype}; expected integers.")
     if not isinstance(lengths, jax.core.Tracer):
-        low, high = np.min(lengths, initial=1), np.max(lengths, initial=1)
+        known = np.asarray(lengths)
+        low, high = np.min(known, initial=1), np.max(known, initial=1)
         if low < 1 or high > length:
             raise ValueError(
                 f"weights_from_lengths: lengths span {low}..{high}; expected 1..T = 1..{length}."

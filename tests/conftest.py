@@ -5,12 +5,8 @@ import os
 import zlib
 from pathlib import Path
 
-from pages import QUICK_XLA
-
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Nearly all of the suite's time is compilation; doctests, notebooks and reports run what users run.
-os.environ.setdefault("XLA_FLAGS", QUICK_XLA)
 # Both workers, and the next run, take from here what was compiled before.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

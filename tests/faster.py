@@ -1,9 +1,11 @@
-"""What makes JAX trace and lower faster, and changes nothing else: for tests; a plugin for doctests."""
+"""What makes JAX trace, lower and compile faster, and changes no test; also a plugin, for doctests."""
 
 import gc
+import os
 import threading
 
 from jax._src.interpreters import mlir
+from pages import QUICK_XLA
 
 
 def _shared(make_context):
@@ -26,6 +28,8 @@ def _shared(make_context):
 
 
 def pytest_configure():
+    # Nearly all of the time is compilation; notebooks and reports run what users run.
+    os.environ.setdefault("XLA_FLAGS", QUICK_XLA)
     # By default a tenth of the suite's time: what JAX traces and compiles lives long and is searched again.
     gc.set_threshold(50_000, 20, 20)
     # Where JAX has it no more, the suite is slower and the same.

@@ -175,7 +175,7 @@ def test_a_batch_that_does_not_fit_is_refused(name, exception, match, h_0, batch
     if name in ESTIMATORS:
         estimator = ESTIMATORS[name](CELL.step, squared_error)
         carry = estimator.init(PARAMS, h_0)
-        wrong(exception, match, estimator.estimate, PARAMS, carry, batch, None)
+        wrong(exception, match, estimator.estimate, PARAMS, carry, batch, jax.random.key(0))
     else:
         wrong(exception, match, getattr(gradients, name), CELL.step, squared_error, PARAMS, h_0, batch)
 

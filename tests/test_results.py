@@ -2,6 +2,7 @@
 
 import json
 from collections import namedtuple
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -118,6 +119,30 @@ def test_every_result_type_survives_a_file(tmp_path, name):
 def test_any_tree_of_plain_values_survives_a_file(tmp_path, value):
     jr.save(tmp_path / "r.npz", value)
     assert_same(jr.load(tmp_path / "r.npz"), value)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_keys_survive_a_file_and_draw_the_same_numbers(tmp_path, impl):
+    keys = jax.random.split(jax.random.key(3, impl=impl), 2)
+    jr.save(tmp_path / "r.npz", {"keys": keys, "x": 1})
+    loaded = jr.load(tmp_path / "r.npz")
+    assert loaded["keys"].dtype == keys.dtype and loaded["x"] == 1
+    np.testing.assert_array_equal(jax.random.bits(loaded["keys"][1]), jax.random.bits(keys[1]))
+
+
+def test_a_file_that_cannot_be_written_leaves_the_earlier_one(tmp_path, monkeypatch):
+    jr.save(tmp_path / "r.npz", {"x": 1})
+
+    def full(file, **arrays):
+        del arrays
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space left"):
+        jr.save(tmp_path / "r.npz", {"x": 2})
+    assert jr.load(tmp_path / "r.npz") == {"x": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["r.npz"]
 
 
 def test_numpy_alone_reads_every_array_under_its_path(tmp_path):

@@ -25,6 +25,7 @@ NAMES = (
     "adversarial",
     "networks",
     "mean_field",
+    "bad_input",
     "scaling",
     "killed",
     "stream",

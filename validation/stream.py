@@ -67,11 +67,15 @@ def main(folder: str) -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         resident.append(pages * os.sysconf("SC_PAGE_SIZE"))
 
-    text = jr.tasks.text_stream(Path(folder, "text"), length=LENGTH, batch_size=BATCH_SIZE)
+    text = jr.tasks.text_stream(Path(folder, "text"), length=LENGTH, batch_size=BATCH_SIZE, one_hot=False)
     cell = jr.cells.stack(jr.cells.elman(27, 8), jr.cells.dense(8, 27))
+
+    def step(params, h_tm1, symbol):
+        return cell.step(params, h_tm1, jax.nn.one_hot(symbol, 27))
+
     result = jr.training.train(
         cell,
-        jr.gradients.full(cell.step, text.step_loss),
+        jr.gradients.full(step, text.step_loss),
         jr.training.clipped_adam(1e-2),
         text,
         steps=None,

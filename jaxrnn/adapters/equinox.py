@@ -14,6 +14,7 @@ from jaxrnn.types import Cell, Params, State
 __all__ = ["equinox"]
 
 
+@_checks.signature("adapters.equinox")
 def equinox(
     module: Any | Callable[[Any], Any], *, init_state: State | Callable[[Params], State] | None = None
 ) -> Cell:
@@ -53,6 +54,10 @@ def equinox(
     with _checks.installed("adapters.equinox", "Equinox", "equinox"):
         import equinox as eqx
 
+    if not isinstance(module, eqx.Module) and not callable(module):
+        raise TypeError(
+            f"adapters.equinox: got a {type(module).__name__}; expected a module, or a function for one."
+        )
     made = module if isinstance(module, eqx.Module) else module(jax.random.key(0))
     if not isinstance(made, eqx.Module):
         raise TypeError(f"adapters.equinox: got a {type(made).__name__}; expected an Equinox module.")

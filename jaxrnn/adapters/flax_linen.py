@@ -14,6 +14,7 @@ from jaxrnn.types import Cell
 __all__ = ["flax_linen"]
 
 
+@_checks.signature("adapters.flax_linen")
 def flax_linen(module: Any, input_size: int) -> Cell:
     """A Flax Linen module as a `Cell`, with the module's own parameters.
 

@@ -14,6 +14,7 @@ from jaxrnn.types import Cell
 __all__ = ["flax_nnx"]
 
 
+@_checks.signature("adapters.flax_nnx")
 def flax_nnx(module: Any | Callable[[Any], Any]) -> Cell:
     """A Flax NNX module as a `Cell`, with the module's own parameters.
 
@@ -48,6 +49,10 @@ def flax_nnx(module: Any | Callable[[Any], Any]) -> Cell:
     with _checks.installed("adapters.flax_nnx", "Flax", "flax"):
         from flax import nnx
 
+    if not isinstance(module, nnx.Module) and not callable(module):
+        raise TypeError(
+            f"adapters.flax_nnx: got a {type(module).__name__}; expected a module, or a function for one."
+        )
     made: Any = module if isinstance(module, nnx.Module) else module(nnx.Rngs(0))
     if not isinstance(made, nnx.Module):
         raise TypeError(f"adapters.flax_nnx: got a {type(made).__name__}; expected an NNX module.")

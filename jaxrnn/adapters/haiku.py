@@ -14,6 +14,7 @@ from jaxrnn.types import Cell
 __all__ = ["haiku"]
 
 
+@_checks.signature("adapters.haiku")
 def haiku(make: Callable[[], Any], input_size: int) -> Cell:
     """A Haiku core as a `Cell`, with Haiku's own parameters.
 

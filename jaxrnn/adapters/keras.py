@@ -13,6 +13,7 @@ from jaxrnn.types import Cell
 __all__ = ["keras"]
 
 
+@_checks.signature("adapters.keras")
 def keras(layer: Any, input_size: int | None = None) -> Cell:
     """A Keras 3 cell or layer as a `Cell`, with Keras' own parameters; ``KERAS_BACKEND=jax`` only.
 

@@ -34,6 +34,8 @@ def from_step(
     >>> cell.step(cell.init(jax.random.key(0)), cell.init_state(()), jnp.zeros(2))[1]
     Array([0., 0.], dtype=float32)
     """
+    if not callable(step):
+        raise TypeError(f"adapters.from_step: step is a {type(step).__name__}; expected a function.")
 
     def with_output(params, h_tm1, x_t):
         h_t = step(params, h_tm1, x_t)

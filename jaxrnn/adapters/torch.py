@@ -16,6 +16,7 @@ from jaxrnn.types import Cell
 __all__ = ["from_torch"]
 
 
+@_checks.signature("adapters.from_torch")
 def from_torch(
     weights: Mapping[str, Any] | str | Path,
     *,
@@ -75,6 +76,10 @@ def from_torch(
 def _mapping(weights):
     if isinstance(weights, Mapping):
         return weights
+    if not isinstance(weights, str | Path):
+        raise TypeError(
+            f"adapters.from_torch: weights is a {type(weights).__name__}; expected a state_dict() or a path."
+        )
     if Path(weights).suffix != ".safetensors":
         raise ValueError(
             f"adapters.from_torch: {Path(weights).name} is no .safetensors file; load it with torch and give "
@@ -86,7 +91,8 @@ def _mapping(weights):
 
 
 def _array(value):
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    value = value.detach().cpu() if hasattr(value, "detach") else value
+    return _checks.numbers("adapters.from_torch", "weights", value, "arrays by name")
 
 
 def _of(arrays, name, shape):
@@ -105,6 +111,10 @@ def _layer(arrays, prefix, suffix, activation):
     ):
         if prefix + unknown in arrays:
             raise ValueError(f"adapters.from_torch: the network {what}; only plain layers are read.")
+    for name in (f"{prefix}weight_ih{suffix}", f"{prefix}weight_hh{suffix}"):
+        if name not in arrays or arrays[name].ndim != 2:
+            got = arrays[name].shape if name in arrays else "missing"
+            raise ValueError(f"adapters.from_torch: {name} is {got}; expected a matrix.")
     rows, d = arrays[f"{prefix}weight_ih{suffix}"].shape
     H = arrays[f"{prefix}weight_hh{suffix}"].shape[-1]
     if rows not in (H, 3 * H, 4 * H):

@@ -58,6 +58,7 @@ relu = Activation("relu", jax.nn.relu, 1.0)
 linear = Activation("linear", lambda z: z, 1.0)
 
 
+@_checks.signature("activations.leaky_relu")
 def leaky_relu(alpha: float = 0.01) -> Activation:
     """z for z > 0, else αz; γ = max(1, |α|)."""
     return Activation(
@@ -65,6 +66,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     )
 
 
+@_checks.signature("activations.elu")
 def elu(alpha: float = 1.0) -> Activation:
     """z for z > 0, else α(e^z - 1); γ = max(1, |α|)."""
     return Activation(f"elu({alpha:g})", partial(jax.nn.elu, alpha=alpha), max(1.0, abs(alpha)))

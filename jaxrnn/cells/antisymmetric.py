@@ -14,6 +14,7 @@ from jaxrnn.types import Cell
 __all__ = ["antisymmetric"]
 
 
+@_checks.signature("antisymmetric")
 def antisymmetric(
     input_size: int,
     hidden_size: int,

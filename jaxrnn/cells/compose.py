@@ -13,6 +13,7 @@ from jaxrnn.types import Cell
 __all__ = ["dense", "residual", "stack"]
 
 
+@_checks.signature("dense")
 def dense(
     n_in: int,
     n_out: int,
@@ -49,6 +50,7 @@ def dense(
     return Cell(init_params, lambda _: (), step)
 
 
+@_checks.signature("stack")
 def stack(*cells: Cell) -> Cell:
     """Layers on top of each other: each reads the y_t of the one below, at the same t.
 
@@ -92,6 +94,7 @@ def stack(*cells: Cell) -> Cell:
     return Cell(init, init_state, step)
 
 
+@_checks.signature("residual")
 def residual(cell: Cell) -> Cell:
     """A skip connection around a layer, ``y_t = x_t + cell's y_t`` (E20); input and output sizes agree.
 

@@ -16,6 +16,7 @@ from jaxrnn.types import Cell
 __all__ = ["coupled_lstm"]
 
 
+@_checks.signature("coupled_lstm")
 def coupled_lstm(
     input_size: int,
     hidden_size: int,

@@ -13,6 +13,7 @@ from jaxrnn.types import Cell
 __all__ = ["elman"]
 
 
+@_checks.signature("elman")
 def elman(
     input_size: int,
     hidden_size: int,

@@ -11,6 +11,7 @@ from jaxrnn.types import Cell
 __all__ = ["encoder_decoder"]
 
 
+@_checks.signature("encoder_decoder")
 def encoder_decoder(encoder: Cell, decoder: Cell) -> Cell:
     """Read a sequence with one cell, then write another from the state that it leaves (E2).
 
@@ -60,6 +61,7 @@ def encoder_decoder(encoder: Cell, decoder: Cell) -> Cell:
         return {"encoder": encoder.init(keys[0]), "decoder": decoder.init(keys[1])}
 
     def init_state(params):
+        _checks.both("encoder_decoder", "params", params, ("encoder", "decoder"))
         state = encoder.init_state(params["encoder"])
         like = jax.eval_shape(decoder.init_state, params["decoder"])
         shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (state, like)]
@@ -72,6 +74,10 @@ def encoder_decoder(encoder: Cell, decoder: Cell) -> Cell:
 
     def step(params, h_tm1, x_t):
         x_t, in_decoder = _checks.input_pair("encoder_decoder", x_t, "in_decoder_t")
+        _checks.both("encoder_decoder", "params", params, ("encoder", "decoder"))
+        _checks.shape(
+            "encoder_decoder", "in_decoder_t", in_decoder, (), "It says of each step which cell reads it."
+        )
         like = jax.eval_shape(encoder.init_state, params["encoder"])
         read, _ = encoder.step(params["encoder"], _shaped(h_tm1, like), x_t)
         written, y_t = decoder.step(params["decoder"], h_tm1, x_t)

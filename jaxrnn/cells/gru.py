@@ -13,6 +13,7 @@ from jaxrnn.types import Cell
 __all__ = ["gru"]
 
 
+@_checks.signature("gru")
 def gru(
     input_size: int,
     hidden_size: int,

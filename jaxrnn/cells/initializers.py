@@ -35,21 +35,25 @@ def default_dtype():
     return jax.dtypes.canonicalize_dtype(float)
 
 
+@_checks.signature("initializers.glorot")
 def glorot() -> Initializer:
     """Uniform with variance 2/(in + out), for tanh and sigmoid (Glorot & Bengio 2010)."""
-    return jax.nn.initializers.glorot_uniform(in_axis=1, out_axis=0)
+    return _of_matrix("initializers.glorot", jax.nn.initializers.glorot_uniform(in_axis=1, out_axis=0))
 
 
+@_checks.signature("initializers.he")
 def he() -> Initializer:
     """Normal with variance 2/in, for relu (He et al. 2015)."""
-    return jax.nn.initializers.he_normal(in_axis=1, out_axis=0)
+    return _of_matrix("initializers.he", jax.nn.initializers.he_normal(in_axis=1, out_axis=0))
 
 
+@_checks.signature("initializers.orthogonal")
 def orthogonal(gain: float = 1.0) -> Initializer:
     """gain · Q with orthonormal rows or columns: every singular value is `gain` (Saxe et al. 2014)."""
-    return jax.nn.initializers.orthogonal(scale=gain)
+    return _of_matrix("initializers.orthogonal", jax.nn.initializers.orthogonal(scale=gain))
 
 
+@_checks.signature("initializers.identity")
 def identity(gain: float = 1.0) -> Initializer:
     """gain · I, the start of the IRNN (Le, Jaitly & Hinton 2015)."""
 
@@ -57,9 +61,10 @@ def identity(gain: float = 1.0) -> Initializer:
         del key
         return gain * jnp.eye(*shape, dtype=dtype)
 
-    return init
+    return _of_matrix("initializers.identity", init, random=False)
 
 
+@_checks.signature("initializers.spectral_radius")
 def spectral_radius(radius: float = 1.0) -> Initializer:
     """Gaussian, scaled so that max|eigenvalue| is `radius`; square matrices only.
 
@@ -73,9 +78,10 @@ def spectral_radius(radius: float = 1.0) -> Initializer:
         W = jax.random.normal(key, shape, dtype)
         return W * (radius / jnp.max(jnp.abs(jnp.linalg.eigvals(W)))).astype(W.dtype)
 
-    return init
+    return _of_matrix("initializers.spectral_radius", init)
 
 
+@_checks.signature("initializers.per_gate")
 def per_gate(initializer: Initializer, n_gates: int) -> Initializer:
     """Fill [n_gates·out, in] gate by gate, so that fans and orthogonality are each gate's own."""
 
@@ -87,6 +93,7 @@ def per_gate(initializer: Initializer, n_gates: int) -> Initializer:
     return init
 
 
+@_checks.signature("initializers.chrono")
 def chrono(max_lag: int) -> Callable[..., Float[Array, ...]]:
     """ln U(1, max_lag - 1), of any shape: the bias of a gate σ(b) that keeps what it holds.
 
@@ -106,6 +113,7 @@ def chrono(max_lag: int) -> Callable[..., Float[Array, ...]]:
     return init
 
 
+@_checks.signature("initializers.keep_bias")
 def keep_bias(max_lag: int | None, otherwise: float = 0.0) -> Callable[..., Float[Array, ...]]:
     """Initializer of the bias of a gate that keeps: `chrono(max_lag)`, or a constant for None.
 
@@ -122,6 +130,7 @@ def keep_bias(max_lag: int | None, otherwise: float = 0.0) -> Callable[..., Floa
     return init
 
 
+@_checks.signature("initializers.ungated")
 def ungated(
     key: Key,
     input_size: int,
@@ -144,6 +153,7 @@ def ungated(
     }
 
 
+@_checks.signature("initializers.gated")
 def gated(
     key: Key,
     n_gates: int,
@@ -163,3 +173,18 @@ def gated(
         "W_h": per_gate(recurrent_init or orthogonal(), n_gates)(key_h, (rows, hidden_size), dtype),
         "b": jnp.zeros(rows, dtype),
     }
+
+
+def _of_matrix(function, draw, *, random=True):
+    """The initializer itself, which refuses what is no key and no shape of a matrix."""
+
+    def init(key, shape, *dtype, **options):
+        if random:
+            _checks.key(function, "key", key)
+        sizes = _checks.listed(function, "shape", shape, "two sizes, [out, in]")
+        if len(sizes) != 2:
+            raise ValueError(f"{function}: shape is {sizes}; expected two sizes, [out, in].")
+        sizes = tuple(_checks.at_least(function, "shape", size, 1) for size in sizes)
+        return draw(key, sizes, *dtype, **options)
+
+    return init

@@ -14,6 +14,7 @@ from jaxrnn.types import Cell
 __all__ = ["leaky"]
 
 
+@_checks.signature("leaky")
 def leaky(
     input_size: int,
     hidden_size: int,

@@ -14,6 +14,7 @@ from jaxrnn.types import Cell
 __all__ = ["lru"]
 
 
+@_checks.signature("lru")
 def lru(
     input_size: int,
     hidden_size: int,

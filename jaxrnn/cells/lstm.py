@@ -57,6 +57,7 @@ def check_sequence(function, h_tm1, x_t, d, H):
     _checks.shape(function, "h_tm1.c", h_tm1.c, (H,), "h_0.c is [H] for one sequence.")
 
 
+@_checks.signature("lstm")
 def lstm(
     input_size: int,
     hidden_size: int,

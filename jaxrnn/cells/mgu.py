@@ -13,6 +13,7 @@ from jaxrnn.types import Cell
 __all__ = ["mgu"]
 
 
+@_checks.signature("mgu")
 def mgu(
     input_size: int,
     hidden_size: int,

@@ -12,6 +12,7 @@ from jaxrnn.types import Cell
 __all__ = ["min_gru"]
 
 
+@_checks.signature("min_gru")
 def min_gru(
     input_size: int,
     hidden_size: int,

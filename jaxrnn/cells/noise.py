@@ -11,6 +11,7 @@ from jaxrnn.types import Batch, Cell, Key
 __all__ = ["dropout", "with_keys", "zoneout"]
 
 
+@_checks.signature("zoneout")
 def zoneout(cell: Cell, rate: float) -> Cell:
     """Keep each unit at its last value with probability `rate` (E20).
 
@@ -50,7 +51,7 @@ def zoneout(cell: Cell, rate: float) -> Cell:
     rate = _checks.fraction("zoneout", "rate", rate, below_1=True)
 
     def step(params, h_tm1, x_t):
-        x_t, key_t = _checks.input_pair("zoneout", x_t, "key_t")
+        x_t, key_t = _checks.keyed("zoneout", x_t)
         h_t, y_t = cell.step(params, h_tm1, x_t)
         leaves, tree = jax.tree.flatten(h_t)
         if key_t is None:
@@ -70,6 +71,7 @@ def zoneout(cell: Cell, rate: float) -> Cell:
     return Cell(cell.init, cell.init_state, step)
 
 
+@_checks.signature("dropout")
 def dropout(cell: Cell, rate: float) -> Cell:
     """Drop each entry of a cell's input with probability `rate`: ``x_t⊙m/(1-rate)``, m Bernoulli(1-rate).
 
@@ -113,7 +115,7 @@ def dropout(cell: Cell, rate: float) -> Cell:
         return (1 - _mask(key, rate, x)) * x / (1 - rate)
 
     def step(params, h_tm1, x_t):
-        x_t, key_t = _checks.input_pair("dropout", x_t, "key_t")
+        x_t, key_t = _checks.keyed("dropout", x_t)
         if key_t is not None:
             leaves, tree = jax.tree.flatten(x_t)
             keys = jax.random.split(key_t, len(leaves))
@@ -123,6 +125,7 @@ def dropout(cell: Cell, rate: float) -> Cell:
     return Cell(cell.init, cell.init_state, step)
 
 
+@_checks.signature("with_keys")
 def with_keys(batch: Batch, key: Key) -> Batch:
     """The batch with ``xs = (xs, keys [B, T])``, a key for every step of every sequence.
 

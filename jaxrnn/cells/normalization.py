@@ -58,6 +58,7 @@ class Moments(NamedTuple):
     variance: Float[Array, "*T gates H"]
 
 
+@_checks.signature("layer_norm")
 def layer_norm(*, initial_gain: float = 1.0, epsilon: float = 1e-5) -> Normalization:
     """Mean and variance over the units of a layer, of one sequence at one step (Ba, Kiros & Hinton 2016).
 
@@ -74,6 +75,7 @@ def layer_norm(*, initial_gain: float = 1.0, epsilon: float = 1e-5) -> Normaliza
     return Normalization("layer_norm", standardize, initial_gain)
 
 
+@_checks.signature("batch_norm")
 def batch_norm(
     axis_name: str = BATCH_AXIS, *, initial_gain: float = 0.1, epsilon: float = 1e-5
 ) -> Normalization:
@@ -111,6 +113,7 @@ def batch_norm(
     return Normalization("batch_norm", standardize, initial_gain)
 
 
+@_checks.signature("batch_statistics")
 def batch_statistics(
     step: StepFn, params: Params, h_0: State, xs: PyTree, *, axis_name: str = BATCH_AXIS
 ) -> PyTree:
@@ -146,6 +149,7 @@ def batch_statistics(
     return jax.tree.map(lambda leaf: leaf[:, 0], seen)  # the same for every sequence
 
 
+@_checks.signature("with_statistics")
 def with_statistics(step: StepFn) -> StepFn:
     """The step of ONE sequence, of inputs ``(x_t, moments_t)`` with those of `batch_statistics`.
 
@@ -154,6 +158,10 @@ def with_statistics(step: StepFn) -> StepFn:
 
     def fixed(params, h_tm1, x_t):
         x_t, moments = _checks.input_pair("with_statistics", x_t, "moments_t")
+        if not isinstance(moments, tuple | list):
+            raise TypeError(
+                f"with_statistics: moments_t is a {type(moments).__name__}; expected a tuple of Moments."
+            )
         with _exchange(_Given(list(moments))) as given:
             stepped = step(params, h_tm1, x_t)
         if given.moments:
@@ -205,7 +213,12 @@ def _moments(z, axis_name):
     if isinstance(exchanged, _Given):
         if not exchanged.moments:
             raise ValueError("with_statistics: the step normalises more often than there are moments_t.")
-        return Moments(*exchanged.moments.pop(0))
+        given = _checks.instance("with_statistics", "moments_t", exchanged.moments.pop(0), Moments)
+        for name, leaf in zip(Moments._fields, given, strict=True):
+            _checks.shape(
+                "with_statistics", f"moments_t.{name}", leaf, z.shape, "batch_statistics gives them."
+            )
+        return given
     try:
         mean = lax.pmean(z, axis_name)
     except NameError as error:

@@ -17,6 +17,7 @@ __all__ = ["orthogonal_matrix", "orthogonal_rnn"]
 _PARAMETRIZATIONS = ("exponential", "cayley")
 
 
+@_checks.signature("orthogonal_rnn")
 def orthogonal_rnn(
     input_size: int,
     hidden_size: int,
@@ -101,6 +102,7 @@ def orthogonal_rnn(
     return Cell(init, init_state, step)
 
 
+@_checks.signature("orthogonal_matrix")
 def orthogonal_matrix(A: Float[Array, "H H"], *, parametrization: str = "exponential") -> Float[Array, "H H"]:
     """The orthogonal matrix of ``S = A - Aᵀ``: ``exp(S)``, or Cayley's ``(I + S)⁻¹ (I - S)``.
 
@@ -144,7 +146,8 @@ def _correction(W):
 
 def _modrelu(z, b):
     # Not sign(z) relu(|z| + b), whose slope by autodiff is 0 at z = 0, where a silent sequence starts.
-    return jnp.where(jnp.abs(z) + b >= 0, z + jnp.sign(z) * b, 0)
+    # Nor where |z| + b >= 0, which would turn NaN into a zero.
+    return jnp.where(jnp.abs(z) + b < 0, 0, z + jnp.sign(z) * b)
 
 
 def _rotations(parametrization):

@@ -14,6 +14,7 @@ from jaxrnn.types import Cell
 __all__ = ["peephole_lstm"]
 
 
+@_checks.signature("peephole_lstm")
 def peephole_lstm(
     input_size: int,
     hidden_size: int,

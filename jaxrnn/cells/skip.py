@@ -11,6 +11,7 @@ from jaxrnn.types import Cell
 __all__ = ["skip"]
 
 
+@_checks.signature("skip")
 def skip(cell: Cell, steps: int, *, share: float = 0.5) -> Cell:
     """Let a cell read a state of several steps ago, ``h_t = f(x_t, (1-a) h_{t-1} + a h_{t-s})`` (E20).
 
@@ -53,8 +54,10 @@ def skip(cell: Cell, steps: int, *, share: float = 0.5) -> Cell:
         return jax.tree.map(lambda leaf: jnp.tile(leaf, (s,) + (1,) * leaf.ndim), cell.init_state(params))
 
     def step(params, h_tm1, x_t):
+        _checks.floating_leaves("skip", "h_tm1", h_tm1, "init_state gives the last states.")
         for leaf in jax.tree.leaves(h_tm1):
-            _checks.shape("skip", "h_tm1", leaf, (s, *leaf.shape[1:]), "init_state gives the last s states.")
+            expected = (s, *jnp.shape(leaf)[1:])
+            _checks.shape("skip", "h_tm1", leaf, expected, "init_state gives the last s states.")
         read = jax.tree.map(lambda leaf: (1 - a) * leaf[0] + a * leaf[-1], h_tm1)
         h_t, y_t = cell.step(params, read, x_t)
         return jax.tree.map(lambda new, old: jnp.concatenate([new[None], old[:-1]]), h_t, h_tm1), y_t

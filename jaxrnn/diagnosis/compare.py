@@ -59,6 +59,7 @@ class Comparison(NamedTuple):
         ]
 
 
+@_checks.signature("compare")
 def compare(
     cell: Cell,
     step_loss: StepLoss,
@@ -123,6 +124,7 @@ def compare(
     key_train, key_data = jax.random.split(key)
     batch = (held_out or data)(key_data)
     _, length = _checks.batch_shape("compare", batch)
+    windows = _checks.listed("compare", "windows", windows, "a list of integers and None")
     windows = [None if w is None else _checks.at_least("compare", "windows", w, 1) for w in windows]
     lengths = sorted({w for w in windows if w is not None and w < length})
     constructors = {str(w): partial(truncation, window=w) for w in lengths}

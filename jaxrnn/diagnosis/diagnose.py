@@ -86,6 +86,7 @@ class Diagnosis(NamedTuple):
         return "\n".join([f"{self.verdict}: {self.reason}", *(f"  - {line}" for line in self.advice)])
 
 
+@_checks.signature("diagnose", gradient=True)
 def diagnose(
     step: StepFn,
     step_loss: StepLoss,

@@ -97,7 +97,7 @@ def stream_growth_rates(
     Example
     -------
     >>> halve = lambda params, h, x: (params * h + x, h)
-    >>> chunks = (jnp.ones((10, 2)) for _ in range(5))
+    >>> chunks = (jnp.ones((10, 2)) for _ in range(100))
     >>> stream_growth_rates(halve, jnp.array([0.5, 0.25]), jnp.zeros(2), chunks, k=1).rates.round(2)
     array([-0.69])
     """

@@ -53,6 +53,7 @@ class WindowAdvice(NamedTuple):
         return self
 
 
+@_checks.signature("suggest_window", gradient=True)
 def suggest_window(
     cell: Cell,
     params: Params,
@@ -117,6 +118,8 @@ def suggest_window(
         )
     if not 0 < tolerance < 1:
         raise ValueError(f"suggest_window: tolerance is {tolerance}; expected 0 < tolerance < 1.")
+    if not isinstance(batches, Iterable):
+        raise TypeError(f"suggest_window: batches is a {type(batches).__name__}; expected several batches.")
     batches = [batches] if isinstance(batches, Batch) else list(batches)
     if len(batches) < 3:
         raise ValueError(

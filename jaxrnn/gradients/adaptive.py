@@ -45,6 +45,7 @@ class AdaptiveCarry(NamedTuple):
         return self
 
 
+@_checks.signature("gradients.adaptive")
 def adaptive(
     step: StepFn,
     step_loss: StepLoss,
@@ -102,6 +103,7 @@ def adaptive(
 
     def estimate(params, carry, batch, key):
         del key
+        _checks.instance(function, "carry", carry, AdaptiveCarry)
         h_0, add_h_0 = starts.begin(params, carry.h, batch)
         segment = time_major(function, h_0, batch)
         R = min(max_window, len(segment.weights))

@@ -67,6 +67,7 @@ class ForwardRecursion(NamedTuple):
     """c_t = ∂h_t/∂h_{t-1} = diag(φ'(z_t)) W_hh (E11)."""
 
 
+@_checks.signature("by_hand.bptt")
 def bptt(
     params: Params,
     h_0: Float[Array, " n"],
@@ -108,6 +109,8 @@ def bptt(
     """
     _checks.choice("by_hand.bptt", "activation", activation, _ACTIVATIONS)
     _checks.choice("by_hand.bptt", "head", head, _HEADS)
+    m = jnp.shape(targets)[1]
+    _same_network("by_hand.bptt", params, h_0, xs, {"W_yh": (m, len(h_0)), "b_y": (m,)})
     predict, step_loss = _HEADS[head]
     W_hx, W_hh, W_yh = params["W_hx"], params["W_hh"], params["W_yh"]
     T = xs.shape[0]
@@ -142,6 +145,7 @@ def bptt(
     return BPTT(loss, zs, hs, os, y_hats, dL_do, dL_dh, deltas, grads)
 
 
+@_checks.signature("by_hand.forward_recursion")
 def forward_recursion(
     params: Params, h_0: Float[Array, " n"], xs: Float[Array, "T d"], *, activation: str = "tanh"
 ) -> ForwardRecursion:
@@ -165,6 +169,7 @@ def forward_recursion(
            [1.5, 1. , 1.5]], dtype=float32)
     """
     _checks.choice("by_hand.forward_recursion", "activation", activation, _ACTIVATIONS)
+    _same_network("by_hand.forward_recursion", params, h_0, xs, {})
     W_hx, W_hh = params["W_hx"], params["W_hh"]
     n = h_0.shape[0]
     eye = jnp.eye(n, dtype=h_0.dtype)
@@ -185,6 +190,7 @@ def forward_recursion(
     return ForwardRecursion(a, b, c)
 
 
+@_checks.signature("by_hand.linear_state_gradients")
 def linear_state_gradients(
     W_hh: Float[Array, "n n"], W_yh: Float[Array, "m n"], dL_do: Float[Array, "T m"]
 ) -> Float[Array, "T n"]:
@@ -208,3 +214,15 @@ def linear_state_gradients(
         i = jnp.arange(t, T + 1)
         rows.append(jnp.einsum("pab,pb->a", powers[T - i], dL_do[T + t - i - 1] @ W_yh))
     return jnp.stack(rows)
+
+
+def _same_network(function, params, h_0, xs, readout):
+    """Raise unless the parameters are of this state and these inputs, in one dtype."""
+    (n,), d = jnp.shape(h_0), jnp.shape(xs)[1]
+    sizes = {"W_hx": (n, d), "W_hh": (n, n), "b_h": (n,), **readout}
+    _checks.parameters(function, params, sizes)
+    dtypes = {str(leaf.dtype) for leaf in (h_0, xs, *(params[name] for name in sizes))}
+    if len(dtypes) > 1:
+        raise TypeError(
+            f"{function}: params, h_0 and xs are of {', '.join(sorted(dtypes))}; expected one dtype."
+        )

@@ -46,6 +46,7 @@ class GeometricDecay(NamedTuple):
         return jnp.minimum(jnp.exp(2 * self.log_rate), 1)
 
 
+@_checks.signature("gradients.geometric_decay")
 def geometric_decay(norm: Float[Array, " L"], reach: Float[Array, " L"] | None = None) -> GeometricDecay:
     """Fit ``‖g_s‖ ≈ reach_s·C·e^(log_rate·s)`` to the later half of a lag profile.
 
@@ -101,7 +102,7 @@ def geometric_decay(norm: Float[Array, " L"], reach: Float[Array, " L"] | None =
     error = jnp.sqrt(left / mean(x * x) / (count - 2) * (1 + rho) / (1 - rho))
     at_end = jnp.exp(mean(log_norm) + rate * (L - mean(lag)))
     beyond = jnp.where(rate < 0, at_end / -jnp.expm1(rate), jnp.inf) / jnp.sum(norm)
-    finite = jnp.all(jnp.isfinite(norm))
+    finite = jnp.all(jnp.isfinite(norm if reach is None else norm + reach))
     ends = finite & (last < _FEWEST) & (last < L - 1)
     spread = mean(y * y)
     quality = jnp.where(spread > 0, 1 - left / jnp.where(spread > 0, spread, 1), 0)

@@ -51,6 +51,7 @@ class Decomposition(NamedTuple):
         return self
 
 
+@_checks.signature("gradients.decompose", gradient=True)
 def decompose(step: StepFn, step_loss: StepLoss, params: Params, h_0: State, batch: Batch) -> Decomposition:
     """Split the exact gradient of a batch's loss into its terms by (t, k) and by lag (E10).
 

@@ -51,6 +51,7 @@ class Fidelity(NamedTuple):
     """`Measures` in the place of every leaf of the parameters."""
 
 
+@_checks.signature("gradients.fidelity", gradient=True)
 def fidelity(
     estimator: Estimator,
     exact: Estimator,
@@ -106,6 +107,7 @@ def fidelity(
     """
     draws = _checks.at_least("gradients.fidelity", "draws", draws, 1)
     batches = [batch] if isinstance(batch, Batch) else list(batch)
+    cuts = _checks.listed("gradients.fidelity", "cuts", cuts, "ways to cut, such as cuts=[(2, 4)]")
     if not batches or not cuts:
         raise ValueError("gradients.fidelity: batch or cuts is empty; give at least one Batch and one cut.")
     _, T = _checks.same_batches("gradients.fidelity", batches)

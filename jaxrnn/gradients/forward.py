@@ -14,6 +14,7 @@ from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 __all__ = ["forward"]
 
 
+@_checks.signature("gradients.forward", random=True)
 def forward(
     step: StepFn, step_loss: StepLoss, *, directions: int = 1, init_state: InitState | None = None
 ) -> Estimator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 
+from jaxrnn import _checks
 from jaxrnn.gradients.loss import segment_loss, time_major
 from jaxrnn.gradients.sharded import by_sequence
 from jaxrnn.gradients.start import InitState, start
@@ -12,6 +13,7 @@ from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 __all__ = ["full", "segment_gradients"]
 
 
+@_checks.signature("gradients.full")
 def full(
     step: StepFn,
     step_loss: StepLoss,

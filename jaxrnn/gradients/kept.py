@@ -30,6 +30,7 @@ class KeptLags(NamedTuple):
     """Of `estimated`, over the draws; NaN with one."""
 
 
+@_checks.signature("gradients.kept_lags", gradient=True)
 def kept_lags(
     constructor: Callable[[StepFn, StepLoss], Estimator],
     step: StepFn,

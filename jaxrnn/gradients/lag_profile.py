@@ -43,6 +43,7 @@ class LagProfile(NamedTuple):
     every lag s < K too."""
 
 
+@_checks.signature("gradients.lag_profile", gradient=True)
 def lag_profile(
     step: StepFn, step_loss: StepLoss, params: Params, h_0: State, batch: Batch, *, lags: int | None = None
 ) -> LagProfile:

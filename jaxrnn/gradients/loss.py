@@ -17,6 +17,7 @@ from jaxrnn.types import BATCH_AXIS, Batch, Params, State, StepFn, StepLoss
 __all__ = ["Segment", "batch_step", "loss", "segment_loss", "time_major", "weighted_sum"]
 
 
+@_checks.signature("gradients.loss")
 def loss(
     step: StepFn, step_loss: StepLoss, params: Params, h_0: State, batch: Batch
 ) -> tuple[Float[Array, ""], State]:

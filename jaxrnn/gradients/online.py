@@ -57,6 +57,8 @@ def online(
         h = starts.init(params, h_0)
         if init_state is not None:
             return h
+        if _checks.leading_axis(function, "h_0", h) is None:
+            raise ValueError(f"{function}: h_0 is empty; without a state there is nothing to carry forward.")
 
         def influence(params, h):
             return jax.vmap(lambda h: rule.zero(params, ravel(h)))(h)
@@ -65,7 +67,13 @@ def online(
         return OnlineCarry(h, on_auto_axes(mesh, influence, params, h, spec=rows))
 
     def states(params, carry, batch):
-        return starts.states(params, carry if init_state is not None else carry.h, batch)
+        if init_state is not None:
+            return starts.states(params, carry, batch)
+        _checks.instance(function, "carry", carry, OnlineCarry)
+        size, _ = _checks.batch_shape(function, batch)
+        if {size} - {_checks.leading_axis(function, "carry", carry), None}:
+            raise ValueError(f"{function}: carry is not of the batch's {size} sequences, [B, ...].")
+        return starts.states(params, carry.h, batch)
 
     def draw(params, carry, batch, key):
         _, T = _checks.batch_shape(function, batch)

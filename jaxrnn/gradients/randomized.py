@@ -20,6 +20,7 @@ from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 __all__ = ["artbp", "randomized", "segment_gradients_cut"]
 
 
+@_checks.signature("gradients.randomized", random=True)
 def randomized(
     step: StepFn,
     step_loss: StepLoss,
@@ -75,7 +76,11 @@ def randomized(
     >>> jax.vmap(one)(jax.random.split(jax.random.key(0), 4))  # 0.5 + (1 + ξ_2); the exact one is 2.5
     Array([3.5, 3.5, 1.5, 1.5], dtype=float32, weak_type=True)
     """
-    function, pi = "gradients.randomized", np.asarray(keep, dtype=float)
+    function, pi = (
+        "gradients.randomized",
+        _checks.numbers("gradients.randomized", "keep", keep, "a probability"),
+    )
+    pi = pi.astype(float)
     if pi.ndim > 1 or not np.all((pi > 0) & (pi <= 1)):
         raise ValueError(f"{function}: keep is {keep}; expected a probability 0 < keep <= 1, or one a step.")
 
@@ -91,6 +96,7 @@ def randomized(
     return _estimator(function, step, step_loss, draw, recursive, init_state)
 
 
+@_checks.signature("gradients.artbp", random=True)
 def artbp(
     step: StepFn,
     step_loss: StepLoss,
@@ -160,7 +166,9 @@ def _estimator(function, step, step_loss, draw, recursive, init_state):
     def noise(params, carry, batch, key):
         del params, carry
         B, T = _checks.batch_shape(function, batch)
-        return draw(key, T, B, widest(float if batch.weights is None else batch.weights.dtype))
+        return draw(
+            key, T, B, widest(jnp.result_type(float) if batch.weights is None else batch.weights.dtype)
+        )
 
     def estimate(params, carry, batch, key, xi):
         del key

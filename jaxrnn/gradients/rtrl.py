@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import _checks
 from jaxrnn.gradients.online import Rule, online
 from jaxrnn.gradients.start import InitState
 from jaxrnn.types import Estimator, StepFn, StepLoss
@@ -12,6 +13,7 @@ from jaxrnn.types import Estimator, StepFn, StepLoss
 __all__ = ["rtrl"]
 
 
+@_checks.signature("gradients.rtrl")
 def rtrl(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = None) -> Estimator:
     """Real-time recurrent learning: the exact gradient, forward in time (E9).
 
@@ -56,6 +58,11 @@ def rtrl(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = No
 
 
 def _zero(params, h):
+    dtypes = {str(leaf.dtype) for leaf in (h, *jax.tree.leaves(params))}
+    if len(dtypes) > 1:
+        raise TypeError(
+            f"gradients.rtrl: params and h_0 are of {', '.join(sorted(dtypes))}; expected one dtype."
+        )
     return jax.tree.map(lambda leaf: jnp.zeros((len(h), *leaf.shape), leaf.dtype), params)
 
 

@@ -36,6 +36,7 @@ class InfluencePattern(NamedTuple):
     """Units of one group share no immediate parameter: one vector-Jacobian product serves them all."""
 
 
+@_checks.signature("gradients.influence_pattern", gradient=True)
 def influence_pattern(
     step: StepFn,
     params: Params,
@@ -88,7 +89,7 @@ def influence_pattern(
         return jax.tree.map(jnp.logical_or, seen, found), None
 
     # Noise that leaves a unit's input of the order of 1.
-    scale = ravel(jax.tree.map(lambda w: jnp.full_like(w, max(jnp.shape(w), default=1) ** -0.5), params))
+    scale = ravel(jax.tree.map(lambda w: jnp.full_like(w, max(*jnp.shape(w), 1, 1) ** -0.5), params))
     length = len(jax.tree.leaves(trajectory.hs)[0])
     seen = jnp.zeros((n, P), bool), jnp.zeros((n, n), bool)
     for key in jax.random.split(jax.random.key(0), -(-_LOOKS // length)):
@@ -111,6 +112,7 @@ def influence_pattern(
     )
 
 
+@_checks.signature("gradients.snap")
 def snap(
     step: StepFn, step_loss: StepLoss, *, pattern: InfluencePattern, init_state: InitState | None = None
 ) -> Estimator:

@@ -38,6 +38,7 @@ def start(function: str, init_state: InitState | None) -> Start:
     return _stream(function) if init_state is None else _fresh(function, init_state)
 
 
+@_checks.signature("gradients.restart")
 def restart(
     estimator: Estimator, params: Params, carry: Carry, h_0: State, ended: Bool[Array, " B"]
 ) -> Carry:
@@ -74,11 +75,20 @@ def restart(
     Array([0., 4.], dtype=float32)
     """
     size = _checks.leading_axis("gradients.restart", "h_0", h_0)
-    ended = jnp.asarray(ended)
+    _checks.array_leaves("gradients.restart", "carry", carry)
     if ended.dtype != bool or ended.shape != (size,):
         raise ValueError(
             f"gradients.restart: ended is {ended.dtype}{list(ended.shape)}; expected one bool a sequence, "
             f"[B] = [{size}]."
+        )
+
+    begun = estimator.init(params, h_0)
+    found, expected = (
+        jax.tree.map(lambda leaf: (jnp.shape(leaf), leaf.dtype), tree) for tree in (carry, begun)
+    )
+    if found != expected:
+        raise ValueError(
+            f"gradients.restart: carry holds {found}; expected {expected}, as init gives for h_0."
         )
 
     def choose(new, old):
@@ -86,7 +96,7 @@ def restart(
             return old
         return jnp.where(ended.reshape(-1, *[1] * (jnp.ndim(old) - 1)), new, old)
 
-    return jax.tree.map(choose, estimator.init(params, h_0), carry)
+    return jax.tree.map(choose, begun, carry)
 
 
 def _stream(function):
@@ -101,6 +111,7 @@ def _stream(function):
 
     def begin(params, carry, batch):
         del params, batch
+        _checks.floating_leaves(function, "carry", carry, "It is what init or the last estimate returned.")
         return lax.stop_gradient(carry), lambda grads, _: grads
 
     return Start(init, begin, lambda h_T: h_T)

@@ -16,6 +16,7 @@ from jaxrnn.types import Estimator, GradientEstimate, StepFn, StepLoss
 __all__ = ["chunked", "sliding"]
 
 
+@_checks.signature("gradients.chunked")
 def chunked(
     step: StepFn,
     step_loss: StepLoss,
@@ -121,7 +122,8 @@ def _waiting(step):
 
     def step_or_wait(params, h_tm1, x_t_and_goes):
         x_t, goes = x_t_and_goes
-        h_t, y_t = step(params, h_tm1, x_t)
+        h_t, y_t = _checks.stepped("gradients.chunked", step(params, h_tm1, x_t))
+        _checks.same_structure("gradients.chunked", h_tm1, h_t)
         return jax.tree.map(lambda new, old: jnp.where(goes, new, old), h_t, h_tm1), y_t
 
     return step_or_wait
@@ -136,6 +138,7 @@ def _wait(segment, lead):
     return rows._replace(xs=(rows.xs, goes))
 
 
+@_checks.signature("gradients.sliding")
 def sliding(
     step: StepFn, step_loss: StepLoss, *, window: int, init_state: InitState | None = None
 ) -> Estimator:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
 from jaxrnn.gradients.online import Rule, online
 from jaxrnn.gradients.start import InitState
@@ -13,6 +14,7 @@ from jaxrnn.types import Estimator, StepFn, StepLoss
 __all__ = ["uoro"]
 
 
+@_checks.signature("gradients.uoro", random=True)
 def uoro(step: StepFn, step_loss: StepLoss, *, init_state: InitState | None = None) -> Estimator:
     """Unbiased online recurrent optimization: RTRL with a random a_t of rank one (E9).
 

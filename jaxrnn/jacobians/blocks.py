@@ -21,6 +21,7 @@ from jaxrnn.types import Params, State, StepFn, Trajectory
 __all__ = ["block_norms", "input_jacobians", "input_norms"]
 
 
+@_checks.signature("jacobians.block_norms")
 def block_norms(
     js: Float[Array, "T n n"],
     state: State,
@@ -68,6 +69,7 @@ def block_norms(
     """
     _, n = _checks.jacobian_chain("jacobians.block_norms", js)
     _checks.choice("jacobians.block_norms", "by", by, ("leaf", "layer"))
+    _checks.floating_leaves("jacobians.block_norms", "state", state, "It is h_0, or its shapes and dtypes.")
     parts = _parts(state, by)
     total = sum(part.stop - part.start for part in parts.values())
     if total != n:
@@ -93,6 +95,7 @@ def _parts(state, by):
     return parts
 
 
+@_checks.signature("jacobians.input_jacobians")
 @where_it_lies
 def input_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Float[Array, "T n d"]:
     """``bs[i] = ∂h_{i+1}/∂x_{i+1}`` of the raveled state and input, for every step of one sequence.
@@ -145,6 +148,7 @@ def input_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Flo
     return jax.vmap(at_step)(trajectory.h_tm1s, trajectory.xs)
 
 
+@_checks.signature("jacobians.input_norms")
 @where_it_lies
 def input_norms(
     js: Float[Array, "T n n"],

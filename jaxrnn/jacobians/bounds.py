@@ -15,6 +15,7 @@ from jaxrnn.jacobians import _scaled
 __all__ = ["norm_bound", "product_bound", "sums_over_spans"]
 
 
+@_checks.signature("jacobians.norm_bound")
 def norm_bound(
     W_hh: Float[Array, "n n"], lags: Int[Array, "*lags"] | int, *, gamma: float = 1.0
 ) -> Float[Array, "*lags"]:
@@ -45,8 +46,10 @@ def norm_bound(
     """
     if jnp.ndim(W_hh) != 2 or W_hh.shape[0] != W_hh.shape[1]:
         raise ValueError(f"jacobians.norm_bound: W_hh has shape {jnp.shape(W_hh)}; expected [n, n].")
-    if not isinstance(lags, jax.core.Tracer) and np.min(lags, initial=0) < 0:
-        raise ValueError(f"jacobians.norm_bound: lags go down to {np.min(lags)}; expected t - k >= 0.")
+    # NumPy's own array: jax.Array has a min of its own, which under jit is not known here.
+    if not isinstance(lags, jax.core.Tracer) and np.min(np.asarray(lags), initial=0) < 0:
+        lowest = np.min(np.asarray(lags))
+        raise ValueError(f"jacobians.norm_bound: lags go down to {lowest}; expected t - k >= 0.")
     if gamma < 0:
         raise ValueError(f"jacobians.norm_bound: gamma is {gamma}; a supremum of |φ'| is at least 0.")
     W_hh = _scaled.widen(W_hh)
@@ -55,6 +58,7 @@ def norm_bound(
     return jnp.where(lags == 0, 0.0, lags * log_rate)
 
 
+@_checks.signature("jacobians.product_bound")
 def product_bound(js: Float[Array, "T n n"]) -> Float[Array, "T1 T1"]:
     """``Σ_{i=k+1}^{t} ln ‖J_i‖₂``, the middle term of E14, at [t, k] in nats; -inf above the diagonal.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxrnn import _checks
 from jaxrnn._result_type import result_type
 from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians.bounds import sums_over_spans
@@ -31,6 +32,7 @@ class NormByLag(NamedTuple):
     """The mean of Σ ln ‖J_i‖₂ over the lag (E14, middle term); None if not all lags are there."""
 
 
+@_checks.signature("jacobians.norm_by_lag")
 @where_it_lies
 def norm_by_lag(
     result: Norms, *, at: Sequence[int] | None = None, lags: Sequence[int] | None = None
@@ -64,6 +66,12 @@ def norm_by_lag(
     >>> norm_by_lag(norms(jnp.full((2, 1, 1), 0.5))).median
     Array([ 0.       , -0.6931472, -1.3862944], dtype=float32)
     """
+    shape, _ = _checks.array("jacobians.norm_by_lag", "result.log_norm", result.log_norm)
+    for name, given in (("at", at), ("lags", lags)):
+        if given is not None:
+            _checks.indices("jacobians.norm_by_lag", name, given, 2**31)
+    if len(shape) < 2:
+        raise ValueError(f"jacobians.norm_by_lag: result.log_norm has shape {shape}; expected [T+1, T+1].")
     tables = jnp.asarray(result.log_norm)
     tables = tables.reshape(-1, *tables.shape[-2:])
     rows, columns = tables.shape[1:]

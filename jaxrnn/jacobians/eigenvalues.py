@@ -30,6 +30,7 @@ class Eigenvalues(NamedTuple):
         return jnp.abs(self.values[..., 0])
 
 
+@_checks.signature("jacobians.eigenvalues")
 @where_it_lies
 def eigenvalues(js: Float[Array, "T n n"]) -> Eigenvalues:
     """Eigenvalues λ_i of every J_t (E11), with the departure from normality that says how far to trust them.

@@ -19,6 +19,7 @@ _BLOCK_ENTRIES, _BLOCK_STEPS = 2**14, 64
 # What a block may hold of step Jacobians: those of a large state are formed one by one, in the cache.
 
 
+@_checks.signature("jacobians.last_products")
 @where_it_lies
 def last_products(step: StepFn, params: Params, trajectory: Trajectory) -> Float[Array, "T n n"]:
     """``out[k] = ∂h_T/∂h_k = J_T J_{T-1} ... J_{k+1}`` for every k = 0..T-1 (E12).

@@ -14,6 +14,7 @@ from jaxrnn.jacobians import _scaled
 __all__ = ["log_norm"]
 
 
+@_checks.signature("jacobians.log_norm")
 @where_it_lies
 def log_norm(js: Float[Array, "T n n"]) -> Float[Array, ""]:
     """``ln ‖J_T J_{T-1} ... J_1‖₂`` in nats, with a derivative that is always finite (E15).

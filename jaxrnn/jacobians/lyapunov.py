@@ -68,6 +68,7 @@ class GrowthRates(NamedTuple):
         return self
 
 
+@_checks.signature("jacobians.growth_rates")
 @where_it_lies
 def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None, warm_up: int = 0) -> GrowthRates:
     """The leading k growth rates ``λ_i = (1/T) Σ_t ln |R_t[i, i]|``, with ``Q_t R_t = J_t Q_{t-1}`` (E15).
@@ -126,6 +127,7 @@ def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None, warm_up: in
     return _result(grown, running_mean(log_abs_det[:, None], jnp.ones(T - warm_up, int))[-1, 0])
 
 
+@_checks.signature("jacobians.leading_growth_rates")
 @where_it_lies
 def leading_growth_rates(
     step: StepFn, params: Params, trajectory: Trajectory, *, k: int, warm_up: int = 0

@@ -48,6 +48,7 @@ class Norms(NamedTuple):
         return self
 
 
+@_checks.signature("jacobians.norms")
 def norms(
     js: Float[Array, "T n n"], *, at: Sequence[int] | None = None, lags: Sequence[int] | None = None
 ) -> Norms:

@@ -18,6 +18,7 @@ _RESOLVED = 70
 # A singular value counts when it is this many bits above the error of the product.
 
 
+@_checks.signature("jacobians.oracle.log_norm")
 def log_norm(
     js: Float[np.ndarray, "T n n"] | Float[Array, "T n n"], t: int | None = None, k: int = 0
 ) -> float:
@@ -68,6 +69,7 @@ def log_norm(
         bits *= 2
 
 
+@_checks.signature("jacobians.oracle.spectrum")
 def spectrum(
     js: Float[np.ndarray, "T n n"] | Float[Array, "T n n"], t: int | None = None, k: int = 0
 ) -> Float[np.ndarray, " n"]:

@@ -15,6 +15,7 @@ from jaxrnn.types import Params, StepFn, Trajectory
 __all__ = ["product"]
 
 
+@_checks.signature("jacobians.product")
 @where_it_lies
 def product(step: StepFn, params: Params, trajectory: Trajectory, t: int, k: int) -> Float[Array, "n n"]:
     """``∂h_t/∂h_k = J_t J_{t-1} ... J_{k+1}`` by `jax.jacrev` through the segment k..t (E12).

@@ -13,6 +13,7 @@ from jaxrnn.jacobians.spectrum import Spectrum
 __all__ = ["spectra"]
 
 
+@_checks.signature("jacobians.spectra")
 def spectra(
     js: Float[Array, "T n n"],
     *,

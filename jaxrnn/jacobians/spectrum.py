@@ -48,6 +48,7 @@ class Spectrum(NamedTuple):
         return self
 
 
+@_checks.signature("jacobians.spectrum")
 @where_it_lies
 def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spectrum:
     """All singular values of ``∂h_t/∂h_k``, as logarithms in nats (E15).
@@ -110,6 +111,7 @@ def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spe
     return _result(log_sigma, error, finite)
 
 
+@_checks.signature("jacobians.leading_spectrum")
 @where_it_lies
 def leading_spectrum(
     step: StepFn,
@@ -190,6 +192,7 @@ def leading_spectrum(
     return _result(found, error, jnp.all(jnp.isfinite(U)))
 
 
+@_checks.signature("jacobians.spectrum_fan")
 @where_it_lies
 def spectrum_fan(js: Float[Array, "T n n"], lags: Int[Array, " F"]) -> Spectrum:
     """The spectra of ``∂h_T/∂h_{T-lag}`` at several lags: how many directions survive, and how long (E15).

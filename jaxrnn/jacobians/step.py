@@ -16,6 +16,7 @@ from jaxrnn.types import Params, StepFn, Trajectory
 __all__ = ["columns_of_steps", "step_jacobians"]
 
 
+@_checks.signature("jacobians.step_jacobians")
 def step_jacobians(step: StepFn, params: Params, trajectory: Trajectory) -> Float[Array, "T n n"]:
     """``js[i] = ∂h_{i+1}/∂h_i`` of the raveled state, for every step of one sequence (E11).
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
+from jaxrnn import _checks
 from jaxrnn.jacobians import Eigenvalues, GrowthRates
 from jaxrnn.plots.style import CYCLE, axes, finite
 
 __all__ = ["plot_eigenvalues", "plot_growth_rates"]
 
 
+@_checks.signature("plots.plot_growth_rates")
 def plot_growth_rates(rates: GrowthRates, *, ax: Axes | None = None) -> Axes:
     """The leading rates λ_i as they stood after so many steps, in nats per step: have they converged? (E15).
 
@@ -64,6 +66,7 @@ def _fit_to_later_half(ax, steps, trace):
         ax.set_ylim(low - room, high + room)
 
 
+@_checks.signature("plots.plot_eigenvalues")
 def plot_eigenvalues(found: Eigenvalues, *, ax: Axes | None = None) -> Axes:
     """The eigenvalues of all J_t in the complex plane, with the unit circle (E11).
 

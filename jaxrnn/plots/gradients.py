@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 
+from jaxrnn import _checks
 from jaxrnn.diagnosis import Saturation
 from jaxrnn.plots.style import CYCLE, axes, finite
 
@@ -17,6 +18,7 @@ _FLOOR = 1e-8
 # Shares below this many per cent are not shown: they would squeeze the part that matters.
 
 
+@_checks.signature("plots.plot_gradient_by_lag")
 def plot_gradient_by_lag(
     lag_profile: Float[np.ndarray, " T"],
     *,
@@ -72,6 +74,7 @@ def plot_gradient_by_lag(
     return ax
 
 
+@_checks.signature("plots.plot_saturation")
 def plot_saturation(
     saturation: dict[str, Saturation], *, names: dict[str, str] | None = None, ax: Axes | None = None
 ) -> Axes:

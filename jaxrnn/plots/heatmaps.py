@@ -10,6 +10,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import TwoSlopeNorm, to_rgb
 from matplotlib.patches import Patch
 
+from jaxrnn import _checks
 from jaxrnn.jacobians import Norms
 from jaxrnn.plots.style import axes, finite, to_log10
 
@@ -19,6 +20,7 @@ _ZERO, _NAN, _NOTHING = "#dddddd", "#F0E442", "#ffffff"
 _FLAGGED: dict[str, Any] = {"facecolor": "none", "edgecolor": "0.15", "hatch": "////", "linewidth": 0}
 
 
+@_checks.signature("plots.plot_norms")
 def plot_norms(result: Norms, *, log_bound_rate: float | None = None, ax: Axes | None = None) -> Axes:
     """Heatmap of log10 ‖∂h_t/∂h_k‖₂ over all pairs of one sequence (E15).
 
@@ -55,6 +57,7 @@ def plot_norms(result: Norms, *, log_bound_rate: float | None = None, ax: Axes |
     return ax
 
 
+@_checks.signature("plots.plot_depth_time")
 def plot_depth_time(blocks: dict[str, dict[str, Norms]], *, ax: Axes | None = None) -> Axes:
     """Heatmap of log10 ‖∂(top layer at T)/∂(layer l at k)‖₂: depth against time (E16).
 

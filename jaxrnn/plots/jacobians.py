@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 
+from jaxrnn import _checks
 from jaxrnn.jacobians import NormByLag, Norms, Spectrum
 from jaxrnn.plots.style import CYCLE, axes, finite, to_log10
 
@@ -16,6 +17,7 @@ __all__ = ["plot_block_norms", "plot_norm_by_lag", "plot_spectrum_fan"]
 _STYLES = ("-", "--", ":", "-.")
 
 
+@_checks.signature("plots.plot_norm_by_lag")
 def plot_norm_by_lag(
     result: NormByLag,
     *,
@@ -58,6 +60,7 @@ def _fit_to_bands(ax):
     ax.set_ylim(low - 0.2 * room, high + room)
 
 
+@_checks.signature("plots.plot_block_norms")
 def plot_block_norms(blocks: dict[str, dict[str, Norms]], *, ax: Axes | None = None) -> Axes:
     """Median of log10 ‖∂(part of h_t)/∂(part of h_k)‖₂ against the lag, one line a block (E16).
 
@@ -122,6 +125,7 @@ def _symbol(name):
     return rf"\mathrm{{{name}}}".replace("_", r"\_")
 
 
+@_checks.signature("plots.plot_spectrum_fan")
 def plot_spectrum_fan(lags: Num[np.ndarray, " F"], result: Spectrum, *, ax: Axes | None = None) -> Axes:
     """All certified singular values of ∂h_T/∂h_{T-lag} against the lag, one line an index.
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_remedies", "plot_remedy_reach", "plot_remedy_training"]
 
 
+@_checks.signature("plots.plot_remedies")
 def plot_remedies(bench: Bench, *, axs: Iterable[Axes] | None = None) -> list[Axes]:
     """Norm at lag T before and after training, horizon, and held-out loss: a row for each remedy (E20-E22).
 
@@ -63,6 +64,7 @@ def plot_remedies(bench: Bench, *, axs: Iterable[Axes] | None = None) -> list[Ax
     return axs
 
 
+@_checks.signature("plots.plot_remedy_reach")
 def plot_remedy_reach(
     bench: Bench, names: Sequence[str] | None = None, *, after: bool = False, ax: Axes | None = None
 ) -> Axes:
@@ -92,6 +94,7 @@ def plot_remedy_reach(
     return ax
 
 
+@_checks.signature("plots.plot_remedy_training")
 def plot_remedy_training(
     bench: Bench, names: Sequence[str] | None = None, *, axs: Iterable[Axes] | None = None
 ) -> list[Axes]:

@@ -15,6 +15,7 @@ _GAP = 0.12
 # Half of the gap between two segments, in characters.
 
 
+@_checks.signature("plots.plot_strategies")
 def plot_strategies(text: str, *, window: int, cuts: Sequence[int], ax: Axes | None = None) -> Axes:
     """Randomized, regular and no truncation as segments over a line of text (E17, E18, E19).
 
@@ -35,6 +36,7 @@ def plot_strategies(text: str, *, window: int, cuts: Sequence[int], ax: Axes | N
     """
     T = _checks.at_least("plots.plot_strategies", "the length of text", len(text), 1)
     window = _checks.at_least("plots.plot_strategies", "window", window, 1)
+    cuts = _checks.listed("plots.plot_strategies", "cuts", cuts, "the first steps after a cut")
     places = [_checks.integer("plots.plot_strategies", "cuts", cut) for cut in cuts]
     if any(a >= b for a, b in zip([0, *places], [*places, T], strict=True)):
         raise ValueError(

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 from numpy.typing import ArrayLike
 
+from jaxrnn import _checks
 from jaxrnn.diagnosis import Comparison
 from jaxrnn.gradients import Fidelity
 from jaxrnn.plots.style import CYCLE, axes, finite
@@ -23,6 +24,7 @@ _COSINE = "cosine"
 _SIDES = (("left", 8), ("right", -8))
 
 
+@_checks.signature("plots.plot_loss_curves")
 def plot_loss_curves(
     result: Comparison,
     *,
@@ -61,6 +63,7 @@ def plot_loss_curves(
     return ax
 
 
+@_checks.signature("plots.plot_window_error")
 def plot_window_error(
     window_error: Float[np.ndarray, " T"],
     *,
@@ -107,6 +110,7 @@ def plot_window_error(
     return ax
 
 
+@_checks.signature("plots.plot_fidelity")
 def plot_fidelity(
     windows: Sequence[int],
     fidelities: Sequence[Fidelity],
@@ -181,6 +185,7 @@ def _twin(ax):
     return twin
 
 
+@_checks.signature("plots.plot_cost")
 def plot_cost(
     costs: ArrayLike,
     errors: ArrayLike,
@@ -208,8 +213,11 @@ def plot_cost(
     ValueError
         If the lengths differ, a cost is not positive and finite, or an error negative or not finite.
     """
-    cost, error = np.asarray(costs, float), np.asarray(errors, float)
-    bars = np.zeros(len(error)) if error_bars is None else finite(error_bars)
+    cost, error, bars = (
+        _row(name, values)
+        for name, values in (("costs", costs), ("errors", errors), ("error_bars", error_bars))
+    )
+    bars = np.zeros(len(error)) if error_bars is None else finite(bars)
     if not len(cost) == len(error) == len(labels) == len(bars):
         raise ValueError(
             f"plots.plot_cost: got {len(cost)} costs, {len(error)} errors, {len(labels)} labels and "
@@ -236,6 +244,13 @@ def plot_cost(
     ax.set(xlabel=f"cost ({unit})", ylabel="relative error of the gradient")
     _label(ax, labels, np.stack([cost, error], axis=1), some)
     return ax
+
+
+def _row(name, values):
+    found = _checks.numbers("plots.plot_cost", name, () if values is None else values, "one number a point")
+    if found.ndim != 1:
+        raise ValueError(f"plots.plot_cost: {name} has shape {found.shape}; expected one number a point.")
+    return found.astype(float)
 
 
 def _label(ax, labels, points, inside):

@@ -92,6 +92,7 @@ class Bench(NamedTuple):
         return "\n".join([self.table(), "", *verdicts])
 
 
+@_checks.signature("remedies.bench")
 def bench(
     task: Task,
     remedies: Sequence[str | Remedy] | None = None,
@@ -144,6 +145,11 @@ def bench(
     ['none', 'relu']
     """
     _checks.at_least("remedies.bench", "hidden_size", hidden_size, 1)
+    if remedies is not None:
+        remedies = _checks.listed("remedies.bench", "remedies", remedies, "names or Remedy objects")
+    for r in remedies or ():
+        if not isinstance(r, str):
+            _checks.instance("remedies.bench", "remedies", r, Remedy)
     chosen = [remedy(r) if isinstance(r, str) else r for r in (REMEDIES if remedies is None else remedies)]
     solved_below = _solved_below(task) if solved_below is None else solved_below
     key_train, key_held_out = jax.random.split(jax.random.key(0) if key is None else key)

@@ -20,6 +20,7 @@ _STEPS_AGO = 10
 _LAG, _RATES = 10, 10
 
 
+@_checks.signature("remedies.remedy")
 def remedy(name: str) -> Remedy:
     """The remedy of that name, or several, as ``"irnn + clip_norm"``.
 

@@ -28,6 +28,7 @@ class Sizes(NamedTuple):
     """T, the steps of a sequence."""
 
 
+@_checks.signature("remedies.layer_of")
 def layer_of(constructor: Callable[..., Cell]) -> Callable[..., Cell]:
     """A constructor ``(input_size, hidden_size, **options)`` as one of `Sizes`."""
     return lambda sizes, **options: constructor(sizes.input_size, sizes.hidden_size, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import _checks
 from jaxrnn.tasks._batches import at_the_end, sizes
 from jaxrnn.tasks._drawn import drawn
 from jaxrnn.tasks.task import Task
@@ -12,6 +13,7 @@ from jaxrnn.tasks.task import Task
 __all__ = ["adding"]
 
 
+@_checks.signature("tasks.adding")
 def adding(*, length: int = 100, batch_size: int = 32) -> Task:
     """Add the two marked numbers of a sequence, at its end (many-to-one).
 

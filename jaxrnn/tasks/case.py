@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn import _checks
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.tasks._batches import sizes
 from jaxrnn.tasks._items import frequency_loss
@@ -17,6 +18,7 @@ from jaxrnn.types import Batch
 __all__ = ["case_restoration"]
 
 
+@_checks.signature("tasks.case_restoration")
 def case_restoration(characters: str | None = None, *, length: int = 64, batch_size: int = 32) -> Task:
     """Read a text in lower case and say at each letter whether it was a capital (many-to-many, E2).
 

@@ -16,6 +16,7 @@ from jaxrnn.types import Batch
 __all__ = ["copying"]
 
 
+@_checks.signature("tasks.copying")
 def copying(*, items: int = 10, symbols: int = 8, length: int = 120, batch_size: int = 32) -> Task:
     """Remember a string through a gap and write it down when asked.
 

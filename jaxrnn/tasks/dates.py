@@ -21,6 +21,7 @@ _ISO = "0123456789-"
 _LENGTH = len("yyyy-mm-dd")
 
 
+@_checks.signature("tasks.dates")
 def dates(
     *, locales: Sequence[str] = ("en",), years: tuple[int, int] = (1950, 2049), batch_size: int = 32
 ) -> Task:
@@ -120,6 +121,7 @@ def dates(
 
 
 def _days(years):
+    years = _checks.listed("tasks.dates", "years", years, "the first and the last year")
     span = [_checks.integer("tasks.dates", "years", year) for year in years]
     if len(span) != 2 or not 1000 <= span[0] <= span[1] <= 9999:
         raise ValueError(f"tasks.dates: years is {years}; expected 1000 <= first <= last <= 9999.")
@@ -132,8 +134,9 @@ def _locales(names):
         from babel import Locale
         from babel.localedata import locale_identifiers
     known = set(locale_identifiers())
+    names = _checks.listed("tasks.dates", "locales", names, "names such as ['en']")
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(
                 f"tasks.dates: locales has {name!r}, which Babel does not know; expected names such as 'en', "
                 "'de', 'pt_BR'."

@@ -16,6 +16,7 @@ from jaxrnn.types import Batch
 __all__ = ["delayed_copy"]
 
 
+@_checks.signature("tasks.delayed_copy")
 def delayed_copy(*, delay: int = 10, symbols: int = 8, length: int = 100, batch_size: int = 32) -> Task:
     """Repeat every symbol `delay` steps later: a memory of known length.
 

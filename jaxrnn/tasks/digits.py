@@ -17,6 +17,7 @@ __all__ = ["digits"]
 _STEPS = {"pixel": (64, 1), "row": (8, 8)}
 
 
+@_checks.signature("tasks.digits")
 def digits(*, by: str = "pixel", batch_size: int = 32) -> Task:
     """Read a small image as a sequence and say at the end which digit it is (many-to-one, E2).
 

@@ -24,6 +24,7 @@ _PROSE = re.compile(r"(?<![\w.])[A-Za-z][a-z]{3,}(?![\w(])")
 """Words of four letters or more, and no names of Python's: nothing joined to a dot, a digit or a bracket."""
 
 
+@_checks.signature("tasks.hyphenation")
 def hyphenation(
     words: Iterable[str] | None = None, *, language: str = "en_US", length: int = 16, batch_size: int = 32
 ) -> Task:
@@ -110,6 +111,11 @@ def hyphenation(
 
 
 def _distinct(words, length):
+    words = list(words) if isinstance(words, Iterable) else words
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise TypeError(
+            f"tasks.hyphenation: words is a {type(words).__name__}; expected strings, a word each."
+        )
     kept = {word.lower() for word in words}
     for word in kept:
         if not word.isalpha():

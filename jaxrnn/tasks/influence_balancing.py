@@ -15,6 +15,7 @@ __all__ = ["influence_balancing"]
 _START = 0.5
 
 
+@_checks.signature("tasks.influence_balancing")
 def influence_balancing(*, units: int = 23, positive: int = 10, length: int = 100) -> Task:
     """Hold the first unit of a linear chain at 1 by one parameter θ, which pushes in both directions.
 

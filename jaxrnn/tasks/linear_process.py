@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxrnn import _checks
 from jaxrnn.tasks._batches import sizes
 from jaxrnn.tasks._drawn import drawn
 from jaxrnn.tasks.task import Task
@@ -17,6 +18,7 @@ from jaxrnn.types import Batch
 __all__ = ["linear_process"]
 
 
+@_checks.signature("tasks.linear_process")
 def linear_process(
     *, decay: float = 0.95, noise: float = 1.0, length: int = 100, batch_size: int = 32
 ) -> Task:

@@ -16,6 +16,7 @@ from jaxrnn.types import Batch
 __all__ = ["sequential_parity"]
 
 
+@_checks.signature("tasks.sequential_parity")
 def sequential_parity(*, targets: str = "end", length: int = 100, batch_size: int = 32) -> Task:
     """Say whether the number of ones so far is odd, at the end or at every step.
 

@@ -25,6 +25,7 @@ __all__ = ["series"]
 _PRICES = ("open", "high", "low", "adj_close")
 
 
+@_checks.signature("tasks.series")
 def series(
     path: str | Path | None = None,
     *,

@@ -24,6 +24,7 @@ __all__ = ["surnames"]
 _LOCALES = ("de_DE", "en_GB", "es_ES", "et_EE", "fi_FI", "fr_FR", "hr_HR", "it_IT", "nl_NL", "sv_SE")
 
 
+@_checks.signature("tasks.surnames")
 def surnames(*, locales: Sequence[str] = _LOCALES, length: int = 16, batch_size: int = 32) -> Task:
     """Read a surname letter by letter and say at its end where it comes from (many-to-one, E2).
 
@@ -63,7 +64,9 @@ def surnames(*, locales: Sequence[str] = _LOCALES, length: int = 16, batch_size:
     Robertson, Classifying names with a character-level RNN, the PyTorch tutorials, 2017 (with other names).
     """
     length, batch_size = sizes("tasks.surnames", length, 1, batch_size)
-    names, classes = _names(tuple(locales), length)
+    names, classes = _names(
+        _checks.listed("tasks.surnames", "locales", locales, "names such as ['de_DE']"), length
+    )
     symbols = sorted(set("".join(names)))
     tokens, ends = padded(names, symbols, length), np.array([len(name) for name in names], np.int32)
     train, held_out = split_items("tasks.surnames", names)

@@ -7,6 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import _checks
 from jaxrnn.tasks._batches import at_the_end, sizes
 from jaxrnn.tasks._drawn import drawn
 from jaxrnn.tasks.task import Task
@@ -14,6 +15,7 @@ from jaxrnn.tasks.task import Task
 __all__ = ["temporal_order"]
 
 
+@_checks.signature("tasks.temporal_order")
 def temporal_order(*, length: int = 100, batch_size: int = 32) -> Task:
     """Say at the end which of X and Y came first and which came second (many-to-one).
 

@@ -21,6 +21,7 @@ __all__ = ["text"]
 _LETTERS = " abcdefghijklmnopqrstuvwxyz"
 
 
+@_checks.signature("tasks.text")
 def text(
     path: str | Path | None = None, *, length: int = 64, batch_size: int = 32, alphabet: str = "letters"
 ) -> Task:

@@ -18,17 +18,17 @@ __all__ = ["TextStream", "text_stream"]
 class TextStream(Sequence[Batch]):
     """The batches of a text in order: the b-th sequence of batch i continues that of batch i - 1.
 
-    ``len(stream)`` batches, ``stream[i]`` reads one, with ``xs`` [B, T, V] and ``targets`` [B, T] in host
-    memory. Nothing else is kept.
+    ``len(stream)`` batches, ``stream[i]`` reads one, with ``xs`` [B, T, V] or [B, T] and ``targets`` [B, T]
+    in host memory. Nothing else is kept.
     """
 
     input_size: int
     """V, the number of symbols; also the size of the logits."""
     step_loss: StepLoss = staticmethod(softmax_cross_entropy)
 
-    def __init__(self, path: Path, length: int, batch_size: int, alphabet: str):
-        symbols, self._index = _alphabet(alphabet)
-        self.input_size, self._one_hot = symbols, np.eye(symbols, dtype=jnp.result_type(float))
+    def __init__(self, path: Path, length: int, batch_size: int, alphabet: str, one_hot: bool):
+        self.input_size, self._index = _alphabet(alphabet)
+        self._rows = np.eye(self.input_size, dtype=jnp.result_type(float)) if one_hot else None
         self._path, self._length = path, length
         with path.open("rb") as file:
             size = file.seek(0, 2)
@@ -52,11 +52,17 @@ class TextStream(Sequence[Batch]):
         # Mapped anew for each batch: pages that were read would count as this process's memory for ever.
         text = np.memmap(self._path, np.uint8, "r")
         tokens = self._index[text[self._starts + number * self._length]]
-        return Batch(self._one_hot[tokens[:, :-1]], tokens[:, 1:])
+        inputs, targets = tokens[:, :-1], tokens[:, 1:]
+        return Batch(inputs if self._rows is None else self._rows[inputs], targets)
 
 
 def text_stream(
-    path: str | Path, *, length: int = 64, batch_size: int = 32, alphabet: str = "letters"
+    path: str | Path,
+    *,
+    length: int = 64,
+    batch_size: int = 32,
+    alphabet: str = "letters",
+    one_hot: bool = True,
 ) -> TextStream:
     """Predict the next character of a text far larger than memory, in order, for a stream (E18).
 
@@ -69,6 +75,8 @@ def text_stream(
     length, batch_size : T and B.
     alphabet : ``"letters"``: a-z in either case and a space for every other byte (27 symbols); ``"bytes"``:
         every byte is a symbol of its own (256).
+    one_hot : whether inputs are one-hot rows [B, T, V], or the symbols' numbers [B, T], for a step that
+        embeds them itself.
 
     Returns
     -------
@@ -95,7 +103,7 @@ def text_stream(
     length = _checks.at_least("tasks.text_stream", "length", length, 1)
     batch_size = _checks.at_least("tasks.text_stream", "batch_size", batch_size, 1)
     _checks.choice("tasks.text_stream", "alphabet", alphabet, ("bytes", "letters"))
-    return TextStream(Path(path), length, batch_size, alphabet)
+    return TextStream(Path(path), length, batch_size, alphabet, one_hot)
 
 
 def _alphabet(name):

@@ -19,6 +19,7 @@ Callback: TypeAlias = Callable[[int, Mapping[str, Any]], None]
 """``callback(step, metrics)``; metrics are arrays, numbers, and trees of them, by name."""
 
 
+@_checks.signature("training.callbacks.flat")
 def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Every number by a name of its own: ``{"loss": [1, 2]}`` becomes ``{"loss/0": 1, "loss/1": 2}``.
 
@@ -37,6 +38,7 @@ def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     return numbers
 
 
+@_checks.signature("training.callbacks.jsonl")
 def jsonl(path: str | Path) -> Callback:
     """A line of JSON for each call, appended to the file: ``{"step": 10, "loss": 0.5, ...}``.
 
@@ -52,6 +54,7 @@ def jsonl(path: str | Path) -> Callback:
     return write
 
 
+@_checks.signature("training.callbacks.csv")
 def csv(path: str | Path) -> Callback:
     """A row for each call; an earlier file of that name is overwritten.
 
@@ -75,6 +78,7 @@ def csv(path: str | Path) -> Callback:
     return write
 
 
+@_checks.signature("training.callbacks.tensorboard")
 def tensorboard(folder: str | Path | Any) -> Callback:
     """Scalars for TensorBoard in that folder, or by a ``SummaryWriter`` of your own, torch's too.
 
@@ -96,6 +100,7 @@ def tensorboard(folder: str | Path | Any) -> Callback:
     return write
 
 
+@_checks.signature("training.callbacks.wandb")
 def wandb(run: Any) -> Callback:
     """To a run of Weights & Biases, as ``wandb.init()`` gives it, by its ``log``."""
     return lambda step, metrics: run.log(flat(metrics), step=step)

@@ -109,6 +109,7 @@ def train(
 
     Example
     -------
+    >>> import optax
     >>> from jaxrnn import cells, gradients, losses, tasks
     >>> task = tasks.series(length=8, batch_size=4)
     >>> cell = cells.stack(cells.elman(4, 4), cells.dense(4, 1))

@@ -35,6 +35,7 @@ class MonitoredNorms(NamedTuple):
     """The share of the norms whose error bound is small enough."""
 
 
+@_checks.signature("training.norm_monitor")
 def norm_monitor(
     cell: Cell, batch: Batch, *, lags: Sequence[int], sequences: int = 1
 ) -> Callable[[Params], MonitoredNorms]:
@@ -97,6 +98,7 @@ class MonitorState(NamedTuple):
     count: Int[Array, ""]
 
 
+@_checks.signature("training.monitor")
 def monitor(
     optimizer: Optimizer,
     callback: Callback,

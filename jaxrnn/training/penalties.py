@@ -23,6 +23,7 @@ Penalty: TypeAlias = Callable[[Params, Batch], Float[Array, ""]]
 """``penalty(params, batch) -> scalar``, which is added to the loss with a weight."""
 
 
+@_checks.signature("training.penalized")
 def penalized(estimator: Estimator, penalty: Penalty, weight: float) -> Estimator:
     """The estimator of ``∇(L + weight·Ω)``: its own estimate of ∇L and the exact gradient of the penalty Ω.
 
@@ -52,6 +53,7 @@ def penalized(estimator: Estimator, penalty: Penalty, weight: float) -> Estimato
     return Estimator(estimator.init, estimate)
 
 
+@_checks.signature("training.pascanu_penalty")
 def pascanu_penalty(cell: Cell, step_loss: StepLoss) -> Penalty:
     """``Ω = Σ_k (‖g_kᵀ J_k‖ / ‖g_k‖ - 1)²``: each step should pass on the norm of the gradient that it gets.
 
@@ -81,6 +83,7 @@ def pascanu_penalty(cell: Cell, step_loss: StepLoss) -> Penalty:
         return step_loss(params, y_t[1], target_t)
 
     def penalty(params, batch):
+        _checks.floating_leaves("training.pascanu_penalty", "params", params, "They are the cell's.")
         fixed = lax.stop_gradient(params)
         size, length = _checks.batch_shape("training.pascanu_penalty", batch)
         h_0 = cell.initial_states(fixed, size)
@@ -108,6 +111,7 @@ def pascanu_penalty(cell: Cell, step_loss: StepLoss) -> Penalty:
     return penalty
 
 
+@_checks.signature("training.spectral_norm_penalty")
 def spectral_norm_penalty(cell: Cell, *, lag: int = 1, sequences: int = 1) -> Penalty:
     """``Ω`` = the mean of ``(ln ‖∂h_t/∂h_{t-lag}‖₂)²`` at t = lag, 2·lag, ...: a norm of 1 over that lag.
 
@@ -141,6 +145,7 @@ def spectral_norm_penalty(cell: Cell, *, lag: int = 1, sequences: int = 1) -> Pe
     return _of_chains("training.spectral_norm_penalty", cell, sequences, of_chain)
 
 
+@_checks.signature("training.flossing_penalty")
 def flossing_penalty(cell: Cell, *, k: int = 1, sequences: int = 1) -> Penalty:
     """``Ω = Σ_{i≤k} λ_i²``: gradient flossing pushes the k leading growth rates to 0.
 

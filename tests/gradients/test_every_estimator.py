@@ -201,7 +201,7 @@ def test_an_estimator_with_its_own_start_carries_nothing_and_needs_no_h_0(kind):
     params, _, batch = make_batch(cell, d, B, T)
     estimator = ESTIMATORS[kind](cell.step, squared_error, init_state=cell.init_state)
     assert not jax.tree.leaves(getattr(estimator.init(params), "h", ()))
-    got, carry = estimator.estimate(params, estimator.init(params), batch, jax.random.key(0))
+    got, carry = jax.jit(estimator.estimate)(params, estimator.init(params), batch, jax.random.key(0))
     assert not jax.tree.leaves(getattr(carry, "h", carry))
     from_zero, _ = estimate(ESTIMATORS[kind], cell, params, cell.initial_states(params, B), batch)
     assert_close(got, from_zero)
@@ -275,7 +275,7 @@ def test_tokens_and_other_pytrees_travel_in_xs(kind):
     tokens = jnp.arange(B * T).reshape(B, T) % 3
     batch = Batch({"token": tokens}, {"value": jnp.ones((B, T, 4))})
     estimator = ESTIMATORS[kind](step, step_loss)
-    got, _ = estimator.estimate(params, estimator.init(params, h_0), batch, jax.random.key(0))
+    got, _ = jax.jit(estimator.estimate)(params, estimator.init(params, h_0), batch, jax.random.key(0))
     args = (step, step_loss, params, h_0, batch)
     if "sliding" in kind:
         reference = lags_below(window(kind), brute_force_terms(*args))

@@ -163,7 +163,7 @@ def test_a_pattern_of_another_network_is_refused():
         estimator.init(params, cell.initial_states(params, 1))
     with pytest.raises(ValueError, match="the pattern does not know init_state"):
         snap(cell.step, squared_error, pattern=pattern_of("gru", 1), init_state=cell.init_state)
-    with pytest.raises(TypeError, match=r"gradients\.snap: pattern is None"):
+    with pytest.raises(TypeError, match=r"gradients\.snap: pattern is a NoneType"):
         snap(cell.step, squared_error, pattern=None)
     with pytest.raises(ValueError, match=r"influence_pattern: steps is 0"):
         pattern_of("gru", 0)

@@ -149,7 +149,7 @@ def test_what_does_not_fit_is_refused(stack):
         block_norms(js[0], trajectory.h_0)
     bs = jnp.ones((T, 8, 2))
     for bad in (bs[1:], bs[:, :7], bs[0], bs[:, :, :0]):
-        with pytest.raises(ValueError, match=r"input_norms: bs has shape .* and js"):
+        with pytest.raises(ValueError, match=r"input_norms: bs has shape .*; expected \[T, n, d\]"):
             input_norms(js, bad)
     with pytest.raises(IndexError, match="input_norms: lags is"):
         input_norms(js, bs, lags=[7])

@@ -54,7 +54,7 @@ def test_an_annihilated_direction_is_a_value_and_nan_spoils_its_lags_only():
 
 @pytest.mark.parametrize("pairs", [{"lags": [4, 0, 1]}, {"at": [2, 6, 3], "lags": [0, 3, 5]}], ids=str)
 def test_some_lags_have_the_quantiles_of_the_pairs_that_were_asked_for(chains, pairs):
-    some = jax.vmap(lambda js: norms(js, **pairs))(chains)
+    some = jax.jit(jax.vmap(lambda js: norms(js, **pairs)))(chains)
     result, tables = norm_by_lag(some, **pairs), np.asarray(COMPUTE(chains).log_norm)
     for column, lag in enumerate(pairs["lags"]):
         times = [t for t in pairs.get("at", range(T + 1)) if t >= lag]

@@ -46,8 +46,11 @@ def lorenz(_, h, x, dt=0.01):
 
 
 def rates_of_map(step, start, T, warm_up=0):
-    traj = jax.jit(lambda h: unroll(step, (), h, None, length=T))(jnp.asarray(start))
-    return compute(step_jacobians(step, (), traj), warm_up=warm_up)
+    @jax.jit
+    def jacobians(h):
+        return step_jacobians(step, (), unroll(step, (), h, None, length=T))
+
+    return compute(jacobians(jnp.asarray(start)), warm_up=warm_up)
 
 
 def test_henon_map_has_its_known_exponents_and_contracts_areas_by_its_constant():
@@ -189,7 +192,7 @@ def test_no_step_has_no_rate():
 
 def test_vmap_equals_one_by_one():
     js = jnp.asarray(np.random.default_rng(4).normal(size=(2, 9, 3, 3)))
-    batched = jax.vmap(growth_rates)(js)
+    batched = jax.jit(jax.vmap(growth_rates))(js)
     for b in range(2):
         np.testing.assert_allclose(batched.rates[b], compute(js[b]).rates, rtol=1e-12)
         np.testing.assert_allclose(batched.standard_error[b], compute(js[b]).standard_error, rtol=1e-9)

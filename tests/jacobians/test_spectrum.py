@@ -12,6 +12,7 @@ from jaxrnn.jacobians import norms, spectrum
 from jaxrnn.jacobians.spectrum import _change_last_digits
 
 compiled = jax.jit(spectrum, static_argnums=(1, 2))
+of_each = jax.jit(jax.vmap(spectrum))
 
 
 def compute(js, t=None, k=0):
@@ -50,7 +51,7 @@ def test_no_certified_value_is_outside_its_error_bound(dtype):
             js = np.linalg.qr(js)[0] @ np.diag([1, 1e-2, 1e-4])
             js[5:] = np.linalg.inv(js[:5])[::-1]
         chains.append(js.astype(dtype))
-    results = jax.tree.map(np.asarray, jax.jit(jax.vmap(spectrum))(jnp.asarray(np.stack(chains))))
+    results = jax.tree.map(np.asarray, of_each(jnp.asarray(np.stack(chains))))
     for i, chain in enumerate(chains):
         assert_certified_values_are_right(jax.tree.map(lambda x, i=i: x[i], results), exact_spectrum(chain))
     certified = results.certified
@@ -122,7 +123,7 @@ def test_a_bad_step_inside_the_pair_flags_every_value_and_outside_none():
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
 def test_vmap_equals_one_by_one_and_keeps_the_dtype(dtype):
     js = jnp.asarray(np.random.default_rng(6).normal(size=(2, 3, 2, 2)), dtype)
-    batched = jax.vmap(spectrum)(js)
+    batched = of_each(js)
     assert batched.log_sigma.dtype == (jnp.float64 if dtype == jnp.float64 else jnp.float32)
     for b in range(2):
         np.testing.assert_allclose(batched.log_sigma[b], compute(js[b]).log_sigma, atol=1e-5)

@@ -46,6 +46,13 @@ def test_bytes_are_symbols_of_their_own(text):
     assert bytes(batch.xs[0].argmax(-1).astype(np.uint8)) == text.read_bytes()[:100]
 
 
+def test_symbols_are_given_as_numbers_where_they_are_asked_for(text):
+    options = {"length": 20, "batch_size": 3}
+    numbers, rows = text_stream(text, one_hot=False, **options)[2], text_stream(text, **options)[2]
+    np.testing.assert_array_equal(numbers.xs, rows.xs.argmax(-1))
+    np.testing.assert_array_equal(numbers.targets, rows.targets)
+
+
 def test_it_is_a_sequence(text):
     stream = text_stream(text, length=10, batch_size=4)
     assert len(list(stream)) == len(stream) == 12

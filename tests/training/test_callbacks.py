@@ -55,7 +55,7 @@ def test_train_tells_what_its_monitor_saw_and_nothing_else_changes():
 
 
 def test_flat_gives_every_number_a_name():
-    look = norm_monitor(CELL, BATCH, lags=[1, 2])(PARAMS)
+    look = jax.jit(norm_monitor(CELL, BATCH, lags=[1, 2]))(PARAMS)
     named = callbacks.flat({"a": np.float32(2), "b": np.arange(4.0).reshape(2, 2), "monitored": look})
     assert named["a"] == 2 and named["b/1/0"] == 2
     assert named["monitored/by_lag/median/1"] == look.by_lag.median[1]

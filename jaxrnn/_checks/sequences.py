@@ -1,35 +1,28 @@
-"""Trace-time checks, with every message that more than one function needs.
-
-The checks look at shapes, dtypes and Python integers only, so that they cost nothing at run time.
-"""
+"""Steps, sequences, batches and chains of Jacobians: arguments that more than one function has."""
 
 from __future__ import annotations
 
-import operator
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn._checks.trees import array_leaves, floating_leaves, leading_axis, paths, shape
+from jaxrnn._checks.values import array, instance, integer, key, real
+from jaxrnn.types import Batch, Trajectory
+
 __all__ = [
-    "NumericalError",
-    "at_least",
     "batch_shape",
-    "choice",
-    "floating_leaves",
-    "fraction",
+    "both",
     "indices",
     "input_pair",
-    "installed",
-    "integer",
     "jacobian_chain",
-    "leading_axis",
+    "keyed",
     "one_sequence",
     "pair",
-    "parameters",
     "same_batches",
-    "shape",
+    "same_structure",
     "states_of_batch",
     "step_keeps_state",
     "stepped",
@@ -37,69 +30,13 @@ __all__ = [
 ]
 
 
-class NumericalError(ArithmeticError):
-    """A result is not finite or not certified, found by `.raise_if_bad()`."""
-
-
-@contextmanager
-def installed(function: str, package: str, extra: str):
-    """Imports within say what to install when the package of that extra is missing."""
-    try:
-        yield
-    except ImportError as error:
-        raise ImportError(f"{function} needs {package}: pip install 'jaxrnn[{extra}]'.") from error
-
-
-def _paths(tree):
-    return [
-        (jax.tree_util.keystr(path) or "(the state)", leaf) for path, leaf in jax.tree.leaves_with_path(tree)
-    ]
-
-
-def _describe(tree) -> str:
-    leaves = [f"{path}: {jnp.asarray(leaf).dtype}{list(jnp.shape(leaf))}" for path, leaf in _paths(tree)]
-    return "{" + ", ".join(leaves) + "}"
-
-
-def choice(function: str, argument: str, value, allowed) -> None:
-    """ValueError unless `value` is one of the options."""
-    if value not in allowed:
-        raise ValueError(
-            f"{function}: {argument} is {value!r}; expected one of {', '.join(map(repr, sorted(allowed)))}."
-        )
-
-
-def integer(function: str, argument: str, value) -> int:
-    """`value` as an int; TypeError unless it is a Python integer."""
-    try:
-        return operator.index(value)
-    except TypeError as error:
-        raise TypeError(
-            f"{function}: {argument} must be a Python integer, known when tracing; got {value!r}."
-        ) from error
-
-
-def at_least(function: str, argument: str, value, minimum: int) -> int:
-    """`value` as an int; TypeError unless it is a Python integer, ValueError if it is too small."""
-    number = integer(function, argument, value)
-    if number < minimum:
-        raise ValueError(f"{function}: {argument} is {number}; expected at least {minimum}.")
-    return number
-
-
-def fraction(function: str, argument: str, value, *, below_1: bool = False) -> float:
-    """`value` as a float; ValueError unless it lies in 0..1, or in 0 <= value < 1."""
-    number = float(value)
-    if not 0 <= number <= 1 or (below_1 and number == 1):
-        upper = f"{'<' if below_1 else '<='} 1"
-        raise ValueError(f"{function}: {argument} is {number}; expected 0 <= {argument} {upper}.")
-    return number
-
-
 def indices(function: str, argument: str, values, length: int) -> np.ndarray:
     """Python integers within 0..T as an array; all of them for None."""
     if values is None:
         return np.arange(length + 1)
+    listed = values.ndim == 1 if isinstance(values, np.ndarray | jax.Array) else isinstance(values, Sequence)
+    if not listed or isinstance(values, str | bytes):
+        raise TypeError(f"{function}: {argument} is {values!r}; expected a list of Python integers.")
     numbers = np.array([integer(function, argument, value) for value in values], int)
     if not np.all((numbers >= 0) & (numbers <= length)):
         raise IndexError(
@@ -108,38 +45,24 @@ def indices(function: str, argument: str, values, length: int) -> np.ndarray:
     return numbers
 
 
-def shape(function: str, argument: str, array, expected: tuple[int, ...], remedy: str) -> None:
-    """ValueError unless the array has exactly this shape; TypeError for a tuple or a dict of arrays."""
-    if isinstance(array, tuple | dict):
-        raise TypeError(
-            f"{function}: {argument} is a {type(array).__name__}; expected an array {expected}. {remedy}"
-        )
-    if jnp.shape(array) != expected:
-        raise ValueError(
-            f"{function}: {argument} has shape {jnp.shape(array)}; expected {expected}. {remedy}"
-        )
-
-
 def one_sequence(function: str, x_t, h_tm1, input_size: int, hidden_size: int) -> None:
     """ValueError unless x_t is [d] and h_tm1 is [H]."""
     shape(function, "x_t", x_t, (input_size,), "xs is [T, d] for one sequence.")
     shape(function, "h_tm1", h_tm1, (hidden_size,), "h_0 is [H] for one sequence.")
 
 
-def parameters(function: str, params, expected: dict[str, tuple[int, ...]]) -> None:
-    """ValueError unless `params` is a dict with at least these leaves in these shapes."""
-    found = {name: jnp.shape(leaf) for name, leaf in params.items()} if isinstance(params, dict) else None
-    if found is None or any(found.get(name) != size for name, size in expected.items()):
-        raise ValueError(
-            f"{function}: params is {type(params).__name__ if found is None else found}; expected {expected} "
-            "at least, as the cell's init gives."
-        )
-
-
 def trajectory(function: str, trajectory) -> int:
     """T of one sequence's Trajectory whose states fit together and are not empty."""
+    instance(function, "trajectory", trajectory, Trajectory)
     length = leading_axis(function, "trajectory.hs", trajectory.hs)
-    for (path, first), (_, rest) in zip(_paths(trajectory.h_0), _paths(trajectory.hs), strict=True):
+    floating_leaves(function, "trajectory.h_0", trajectory.h_0, "They are the states of unroll.")
+    floating_leaves(function, "trajectory.hs", trajectory.hs, "They are the states of unroll.")
+    trees = [jax.tree.structure(tree) for tree in (trajectory.h_0, trajectory.hs)]
+    if trees[0] != trees[1]:
+        raise ValueError(
+            f"{function}: trajectory has h_0 {trees[0]} and hs {trees[1]}; expected one structure."
+        )
+    for (path, first), (_, rest) in zip(paths(trajectory.h_0), paths(trajectory.hs), strict=True):
         if jnp.shape(rest)[1:] != jnp.shape(first):
             raise ValueError(
                 f"{function}: trajectory.hs leaf {path} has shape {jnp.shape(rest)} and h_0 has "
@@ -147,34 +70,12 @@ def trajectory(function: str, trajectory) -> int:
             )
     if length is None or not sum(jnp.size(leaf) for leaf in jax.tree.leaves(trajectory.h_0)):
         raise ValueError(f"{function}: the state is empty (n = 0); a network without memory has no Jacobian.")
-    return length
-
-
-def floating_leaves(function: str, argument: str, tree, remedy: str) -> None:
-    """TypeError unless the tree holds floating arrays only."""
-    for path, leaf in _paths(tree):
-        if not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
-            raise TypeError(
-                f"{function}: {argument} leaf {path} has dtype {jnp.asarray(leaf).dtype}; expected floating "
-                f"arrays only. {remedy}"
-            )
-
-
-def leading_axis(function: str, argument: str, tree, axis: int = 0) -> int | None:
-    """The length of `axis` that all leaves share; None without leaves."""
-    sizes = {}
-    for path, leaf in _paths(tree):
-        if jnp.ndim(leaf) <= axis:
-            raise ValueError(
-                f"{function}: {argument} leaf {path} has shape {jnp.shape(leaf)}; "
-                f"expected at least {axis + 1} axes ({'[B, T, ...]' if axis else 'leading axis first'})."
-            )
-        sizes[path] = jnp.shape(leaf)[axis]
-    if len(set(sizes.values())) > 1:
+    steps = leading_axis(function, "trajectory.xs", trajectory.xs)
+    if steps not in (None, length):
         raise ValueError(
-            f"{function}: the leaves of {argument} disagree on axis {axis}: {sizes}; expected one length."
+            f"{function}: trajectory.xs has {steps} steps and hs {length}; expected those of one unroll."
         )
-    return next(iter(sizes.values()), None)
+    return length
 
 
 def stepped(function: str, result):
@@ -192,12 +93,8 @@ def step_keeps_state(function: str, step, params, h_0, x_t):
     floating_leaves(function, "state", h_0, "Let tokens, keys and counters travel in xs.")
     result = stepped(function, jax.eval_shape(step, params, h_0, x_t))
     h_t = result[0]
-    if jax.tree.structure(h_t) != jax.tree.structure(h_0):
-        raise TypeError(
-            f"{function}: step changed the state's structure from {jax.tree.structure(h_0)} "
-            f"to {jax.tree.structure(h_t)}; return h_t built as h_0 is."
-        )
-    for (path, before), (_, after) in zip(_paths(h_0), _paths(h_t), strict=True):
+    same_structure(function, h_0, h_t)
+    for (path, before), (_, after) in zip(paths(h_0), paths(h_t), strict=True):
         before_dtype, weak = jnp.result_type(before), getattr(before, "weak_type", False)
         if jnp.shape(before) != after.shape:
             raise ValueError(
@@ -210,6 +107,15 @@ def step_keeps_state(function: str, step, params, h_0, x_t):
                 "give params, h_0 and xs the same dtype."
             )
     return result
+
+
+def same_structure(function: str, h_0, h_t) -> None:
+    """TypeError unless a step returns its state built as it was."""
+    if jax.tree.structure(h_t) != jax.tree.structure(h_0):
+        raise TypeError(
+            f"{function}: step changed the state's structure from {jax.tree.structure(h_0)} "
+            f"to {jax.tree.structure(h_t)}; return h_t built as h_0 is."
+        )
 
 
 def jacobian_chain(function: str, js) -> tuple[int, int]:
@@ -233,6 +139,23 @@ def input_pair(function: str, x_t, second: str) -> tuple:
     return x_t
 
 
+def keyed(function: str, x_t) -> tuple:
+    """`x_t` itself; TypeError or ValueError unless it is a pair (x_t, key_t) with one key, or None."""
+    input_pair(function, x_t, "key_t")
+    array_leaves(function, "x_t", x_t[0])
+    if x_t[1] is not None:
+        key(function, "key_t", x_t[1])
+    return x_t
+
+
+def both(function: str, argument: str, value, names: tuple[str, str]):
+    """`value` itself; ValueError unless it is a dict of these two names, as the cell's init gives."""
+    if not isinstance(value, dict) or any(name not in value for name in names):
+        got = sorted(map(str, value)) if isinstance(value, dict) else type(value).__name__
+        raise ValueError(f"{function}: {argument} is {got}; expected a dict of {' and '.join(names)}.")
+    return value
+
+
 def pair(function: str, t, k, length: int) -> tuple[int, int]:
     """(t, k) as ints with 0 <= k <= t <= T."""
     t, k = (integer(function, name, value) for name, value in (("t", t), ("k", k)))
@@ -248,6 +171,7 @@ def pair(function: str, t, k, length: int) -> tuple[int, int]:
 
 def batch_shape(function: str, batch) -> tuple[int, int]:
     """(B, T) of a Batch whose inputs, targets and weights agree."""
+    instance(function, "batch", batch, Batch)
     sizes: dict[str, tuple[int, int]] = {}
     for name, tree in (("xs", batch.xs), ("targets", batch.targets), ("weights", batch.weights)):
         size = leading_axis(function, f"batch.{name}", tree)
@@ -260,6 +184,8 @@ def batch_shape(function: str, batch) -> tuple[int, int]:
         raise ValueError(f"{function}: leading axes [B, T] of the batch disagree: {sizes}.")
     if batch.weights is not None and jnp.ndim(batch.weights) != 2:
         raise ValueError(f"{function}: batch.weights has shape {jnp.shape(batch.weights)}; expected [B, T].")
+    if batch.weights is not None and not real(array(function, "batch.weights", batch.weights)[1]):
+        raise TypeError(f"{function}: batch.weights has dtype {batch.weights.dtype}; expected real numbers.")
     size, length = next(iter(sizes.values()))
     if 0 in (size, length):
         raise ValueError(

@@ -1,0 +1,1 @@
+"""Malformed arguments of every public function, and a judge of what the library answers."""
