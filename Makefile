@@ -31,7 +31,7 @@ help:
 	@echo "make bench      the benchmarks: a dated table in benchmarks/results/"
 	@echo "make bench-quick  the same, small: does it run?"
 	@echo "make studies    train: the remedies, the adding problem, the real tasks: studies/results/"
-	@echo "make validate   norms and spectra against exact ones, 15 minutes: validation/results/"
+	@echo "make validate   against exact answers, other libraries and publications: docs/validation.md"
 
 report: $(VENV)/.with-nothing
 	$(BIN)/jaxrnn report --out report
@@ -83,7 +83,7 @@ bench: $(VENV)/.with-bench
 bench-quick: $(VENV)/.with-bench
 	$(BIN)/python -m benchmarks --quick
 
-validate: $(VENV)/.with-oracle
+validate: $(VENV)/.with-validate
 	$(BIN)/python -m validation
 
 studies: $(VENV)/.with-tasks

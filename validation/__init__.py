@@ -1,1 +1,1 @@
-"""One file a claim about accuracy, each against exact answers; `python -m validation` runs all of them."""
+"""One campaign a file, each against a reference; `python -m validation` runs them for docs/validation.md."""

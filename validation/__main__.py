@@ -1,4 +1,4 @@
-"""``python -m validation [NAME ...]``: run the campaigns, print the tables and, if all ran, write them."""
+"""``python -m validation [NAME ...]``: run the campaigns; each writes its part of docs/validation.md."""
 
 from __future__ import annotations
 
@@ -12,12 +12,26 @@ import datetime
 import time
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import jax
 
 from validation.harness import environment
 
-NAMES = ("closed_forms", "adversarial", "networks", "mean_field", "scaling", "bad_input")
+# In the order of the page, which includes the part of each: validation/results/NAME.md.
+NAMES = (
+    "ladder",
+    "closed_forms",
+    "adversarial",
+    "networks",
+    "mean_field",
+    "bad_input",
+    "scaling",
+    "killed",
+    "stream",
+)
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "validation" / "results"
 
 
 def main(names: list[str]) -> int:
@@ -29,27 +43,29 @@ def main(names: list[str]) -> int:
         )
         return 2
     jax.config.update("jax_enable_x64", True)
-    parts, broken = [], []
+    all_broken = []
     for name in names or NAMES:
         module = import_module(f"validation.{name}")
         began = time.perf_counter()
-        tables, own = module.run()
-        broken += [f"{name}: {bar}" for bar in own]
-        summary = module.__doc__.partition("\n")[0]
-        took = f"{time.perf_counter() - began:.0f} s"
-        parts.append(f"## {module.TITLE}\n\n{summary} (`validation/{name}.py`, {took})\n\n{tables}")
-        print(f"{parts[-1]}\n", flush=True)
-    bars = "\n".join(f"- {bar}" for bar in broken) or "None."
-    parts.insert(0, f"# Validation\n\n{environment()}\n\nMade by `python -m validation`.")
-    parts.append(f"## Bars that are broken\n\n{bars}")
-    print(parts[-1])
-    if not names:
-        date = datetime.datetime.now(datetime.UTC).date().isoformat()
-        path = Path(__file__).parent / "results" / f"{date}.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        print(f"\nWritten to {path.relative_to(Path(__file__).parents[1])}.")
-    return 1 if broken else 0
+        tables, broken = module.run()
+        text = part(module, time.perf_counter() - began, tables, broken)
+        (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
+        all_broken += [f"{name}: {bar}" for bar in broken]
+        print(f"{module.TITLE}\n\n{text}", flush=True)
+    print("\n".join(["Bars that are broken:", *(f"- {bar}" for bar in all_broken or ["none"])]))
+    return 1 if all_broken else 0
+
+
+def part(module: ModuleType, seconds: float, tables: str, broken: list[str]) -> str:
+    """What a campaign found, and when, with what and where."""
+    summary, file = module.__doc__.partition("\n")[0], Path(module.__file__).resolve().relative_to(ROOT)
+    source = f"{file.parent}/" if file.name == "__init__.py" else file
+    date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    measured = f"Measured {date} in {seconds:.0f} s: {environment()}."
+    bars = (
+        "\n".join(["Broken bars:", "", *(f"- {bar}" for bar in broken)]) if broken else "Broken bars: none."
+    )
+    return f"{summary} (`{source}`)\n\n{measured}\n\n{tables}\n\n{bars}\n"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""What the campaigns share: exact answers from a pool of processes, tables, and what was run where."""
+"""What the campaigns share: exact answers from a pool of processes, tables, and what they were run with."""
 
 from __future__ import annotations
 
-import datetime
 import multiprocessing
 import os
 import platform
+import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import jax
 import mpmath
@@ -43,13 +44,21 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def environment() -> str:
-    """One line: the versions, and the date."""
+    """One line: the versions and the machine."""
     parts = (
         f"jaxrnn {jaxrnn.__version__}",
         f"jax {jax.__version__} on {jax.devices()[0].platform}",
         f"NumPy {np.__version__}",
         f"mpmath {mpmath.__version__}",
         f"Python {platform.python_version()}",
-        datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        f"{os.cpu_count()} cores of {_processor()}",
     )
     return "; ".join(parts)
+
+
+def _processor():
+    """Its name where Linux tells it, or else the architecture."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8") if info.exists() else ""
+    name = re.search(r"^model name\s*: (.+)$", text, re.M)
+    return name[1] if name else platform.machine()

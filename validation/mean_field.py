@@ -24,7 +24,7 @@ def run() -> tuple[str, list[str]]:
     for g in GAINS:
         theory = exponent(g)
         for n, count in NETWORKS.items():
-            found = np.array([float(_leading_rate(*_network(g, n, seed))) for seed in range(count)])
+            found = np.array([float(leading_rate(*network(g, n, seed))) for seed in range(count)])
             off = found.mean() / theory - 1
             error = found.std(ddof=1) / np.sqrt(count)
             rows.append(
@@ -56,7 +56,7 @@ def exponent(g: float) -> float:
     return 0.5 * np.log(g**2 * weights @ (1 - np.tanh(np.sqrt(q) * z) ** 2) ** 2)
 
 
-def _network(g, n, seed):
+def network(g, n, seed):
     rng = np.random.default_rng(seed)
     W = rng.normal(size=(n, n)).astype(np.float32) * np.float32(g / np.sqrt(n))
     return jnp.asarray(W), jnp.asarray(rng.normal(size=n), jnp.float32)
@@ -68,6 +68,6 @@ def _step(W, h, x):
 
 
 @jax.jit
-def _leading_rate(W, h_0):
+def leading_rate(W, h_0):
     trajectory = jr.unroll(_step, W, h_0, None, length=WARM_UP + COUNTED)
     return jr.jacobians.leading_growth_rates(_step, W, trajectory, k=1, warm_up=WARM_UP).rates[0]
