@@ -14,7 +14,7 @@ from jax import lax
 
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
-from jaxrnn.training.mesh import OneDevice
+from jaxrnn.training.mesh import Layout
 from jaxrnn.types import Carry, Params
 
 __all__ = ["Programs", "TrainState", "Update"]
@@ -31,7 +31,7 @@ class TrainState(NamedTuple):
 class Update:
     """``θ ← θ - update(ĝ)`` of one seed, as pure functions of its state."""
 
-    def __init__(self, cell, estimator, optimizer, data, *, stream: bool, skip: bool, layout: OneDevice):
+    def __init__(self, cell, estimator, optimizer, data, *, stream: bool, skip: bool, layout: Layout):
         # Whoever wants to be told has the count in the optimizer's state; more errors than this never come.
         self._optimizer = optax.apply_if_finite(optimizer, 2**31 - 1) if skip else optimizer
         self._cell, self._estimator, self._data = cell, estimator, data
@@ -54,7 +54,7 @@ class Update:
     def on_one_device(self):
         """The same for arrays that lie as if there were no mesh."""
         update = copy.copy(self)
-        update._layout = OneDevice()
+        update._layout = Layout()
         return update
 
     def chunk(self, state, key, numbers, batches):
@@ -86,7 +86,7 @@ def _chosen(first, a, b):
 class Programs:
     """The update's chunk, vmapped over seeds and compiled once a chunk length, outside the timing."""
 
-    def __init__(self, chunk, layout: OneDevice):
+    def __init__(self, chunk, layout: Layout):
         # Batches of an iterable are shared by all seeds; a sampler makes each seed's own from its key.
         self._jitted = jax.jit(jax.vmap(chunk, in_axes=(0, 0, None, None)))
         self._layout, self._compiled = layout, {}
