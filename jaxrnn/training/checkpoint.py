@@ -63,12 +63,15 @@ def opened(checkpoints: str | Path | Checkpoints | None, resume: bool) -> Nowher
 class Nowhere:
     """A training that saves nothing."""
 
-    folder = latest = None
+    folder = None
 
     def begun(self, state: TrainState, key: Key, look) -> tuple[TrainState, History]:
         """The state itself and no history."""
         del key, look
         return state, empty_history(state)
+
+    def newest(self) -> int | None:
+        """None."""
 
     def due(self, done: int) -> bool:
         """Never."""
@@ -132,6 +135,11 @@ class Store:
         except Exception as error:
             raise _unwritable(self.folder, error) from error
         return state, history
+
+    def newest(self) -> int | None:
+        """The latest step in the folder, also if another process has just put it there."""
+        steps = [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
+        return max(steps, default=None)
 
     def due(self, done: int) -> bool:
         """Whether enough steps or time have passed since the last one."""

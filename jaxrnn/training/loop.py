@@ -146,7 +146,7 @@ def train(
     keys = jax.random.split(key, seeds)
     state = layout.state(jax.vmap(lambda k: update.start(source.first, params, k))(keys))
     look = monitor and jax.jit(jax.vmap(monitor))
-    with closing(opened(checkpoints, resume)) as store, together(layout.processes, lambda: store.latest):
+    with closing(opened(checkpoints, resume)) as store, together(layout.processes, store.newest):
         state, history = store.begun(state, key, look)
         training = _Training(update, keys, state, Recorder(history), look, callbacks, store.folder, layout)
         done, interrupted = training.recorder.done, False

@@ -58,8 +58,8 @@ class Layout:
 
     On one, parameters and optimizer are on every device, and of batches and carries each device has its
     sequences. The axes are made Explicit, since the type of a batch then says where its sequences lie, which
-    is what the estimators go by. What the user wrote (sampler, initial states, optimizer) runs with Auto axes:
-    with Explicit ones JAX refuses a scan that starts from a constant.
+    is what the estimators go by. What the user wrote (sampler, initial states, optimizer) runs with Auto
+    axes: with Explicit ones JAX refuses a scan that starts from a constant.
     """
 
     def __init__(self, mesh: Mesh | None = None, axis: str | None = None):
@@ -101,15 +101,19 @@ class Layout:
     def plain(self, tree: PyTree) -> PyTree:
         """Arrays that lie as if there were no mesh, the same in every process."""
 
+        mesh = self._mesh
+        if mesh is None:
+            return tree
+
         def fetch(leaf):
             if is_key(leaf):
                 data = fetch(jax.random.key_data(leaf))
                 return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
             if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-                leaf = jax.device_put(leaf, NamedSharding(self._mesh, Spec()))
+                leaf = jax.device_put(leaf, NamedSharding(mesh, Spec()))
             return jnp.asarray(np.asarray(leaf))
 
-        return tree if self._mesh is None else jax.tree.map(fetch, tree)
+        return jax.tree.map(fetch, tree)
 
     def whole(self, fn: Callable, *args: PyTree) -> PyTree:
         """``fn(*args)`` while tracing, on every device."""

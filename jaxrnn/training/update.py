@@ -66,7 +66,7 @@ class Update:
         estimate, after = self._estimator.estimate(params, carry, batch, key)
         params, opt_state, seen = self._layout.whole(self._updated, params, state.opt_state, estimate)
         if self._skip:
-            finite = opt_state.last_finite  # ty: ignore[missing-union-attribute]
+            finite = opt_state.last_finite
             after = self._layout.rows(_chosen, finite, after, carry)
         return TrainState(params, opt_state, after), seen
 
