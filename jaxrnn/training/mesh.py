@@ -100,7 +100,6 @@ class Layout:
 
     def plain(self, tree: PyTree) -> PyTree:
         """Arrays that lie as if there were no mesh, the same in every process."""
-
         mesh = self._mesh
         if mesh is None:
             return tree
