@@ -17,7 +17,7 @@ import jax
 
 from validation.harness import environment
 
-NAMES = ("closed_forms", "adversarial", "networks", "mean_field", "scaling")
+NAMES = ("closed_forms", "adversarial", "networks", "mean_field", "scaling", "distributed")
 
 
 def main(names: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 Each prints one line of JSON. ``python mesh_program.py devices CASES [FOLDER]`` on 4 virtual devices: for each
 [dtype, estimator, data, stream, mesh] how far a training on a mesh is from one without, and the collectives
-of its program; with a folder, also resumptions. ``process`` and ``pair`` are one of two processes.
+of its program; with a folder, also resumptions. The other kinds are one of two processes.
 """
 
 import json
@@ -145,6 +145,17 @@ def process(number, port, folder, steps, dies=None, dtype="float64"):
     return {"heard": len(heard), "seconds": time.monotonic() - began, "loss": result.history.loss.tolist()}
 
 
+def compared(number, port, estimators):
+    """{dtype: {estimator: how far two processes are from one device}}, each of which they have, too."""
+    jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(number))
+    found = {}
+    for dtype in ("float64", "float32"):
+        jax.config.update("jax_enable_x64", dtype == "float64")
+        mesh = MESHES["explicit"]()
+        found[dtype] = {name: relative(train(name, mesh=mesh), train(name)) for name in estimators.split(",")}
+    return found
+
+
 def pair(number, port, folder, estimators, dtype="float64"):
     """Trainings of two processes that nothing happens to but a signal to the second."""
     number, folder = int(number), Path(folder)
@@ -168,4 +179,5 @@ if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     if kind == "devices":
         arguments[0] = json.loads(arguments[0])
-    print(json.dumps({"devices": devices, "process": process, "pair": pair}[kind](*arguments)), flush=True)
+    programs = {"devices": devices, "process": process, "pair": pair, "compared": compared}
+    print(json.dumps(programs[kind](*arguments)), flush=True)

@@ -1,4 +1,4 @@
-"""Training on a mesh is training without one: on 4 virtual devices and on two processes, one of them killed."""
+"""Training on a mesh is training without one: on 4 virtual devices and on two processes, one killed."""
 
 import json
 import os
