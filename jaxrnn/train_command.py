@@ -44,6 +44,14 @@ def add_parser(commands) -> None:
     parser.add_argument("--x64", action="store_true", help="compute in float64")
     parser.add_argument("--out", metavar="DIR", default="jaxrnn-run", help="folder (%(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument(
+        "--distributed", action="store_true", help="together with the other processes of a cluster's job"
+    )
+    parser.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="of --distributed, where no cluster says it: process 0"
+    )
+    parser.add_argument("--processes", type=data_options.positive, metavar="N", help="how many there are")
+    parser.add_argument("--process", type=data_options.count, metavar="I", help="which of them this one is")
     parser.set_defaults(prepare=prepare)
 
 
@@ -58,6 +66,7 @@ def prepare(options: argparse.Namespace, command: str) -> Callable[[], int]:
     if options.x64:
         jax.config.update("jax_enable_x64", True)
     choice("jaxrnn train", "--cell", options.cell, report.CELLS)
+    _join(options)  # before JAX makes its first array
     if options.stream is not None:
         alphabet = {"letters": "letters", "all": "bytes"}[options.alphabet]
         data = tasks.text_stream(
@@ -76,12 +85,51 @@ def prepare(options: argparse.Namespace, command: str) -> Callable[[], int]:
     return partial(_run, options, cell, estimator, data)
 
 
+def _join(options):
+    """Join the other processes, if there are any; ValueError if the options do not say which."""
+    import jax
+
+    by_hand = {name: getattr(options, name) for name in ("coordinator", "processes", "process")}
+    given = [f"--{name}" for name, value in by_hand.items() if value is not None]
+    if given and not options.distributed:
+        raise ValueError(f"{given[0]} needs --distributed.")
+    if given and len(given) < len(by_hand):
+        raise ValueError(
+            f"--distributed was given {' and '.join(given)}; expected all of --coordinator, --processes and "
+            "--process, or none of them where Slurm, Open MPI or a TPU's host says it."
+        )
+    if given and options.process >= options.processes:
+        raise ValueError(f"--process is {options.process}; expected 0 to {options.processes - 1}.")
+    if options.distributed:
+        try:
+            jax.distributed.initialize(options.coordinator, options.processes, options.process)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"--distributed: the other processes cannot be joined: {error}") from error
+
+
+def _mesh(options):
+    """All devices, if there are several; of one process only if the batch can be divided among them."""
+    import jax
+
+    count = jax.device_count()
+    if count == 1:
+        return None
+    if not options.distributed and options.batch % count:
+        print(
+            f"jaxrnn train: --batch {options.batch} is no multiple of {count} devices: one of them is used.",
+            file=sys.stderr,
+        )
+        return None
+    return jax.make_mesh((count,), ("batch",))
+
+
 def _run(options, cell, estimator, data):
     import jax
 
     import jaxrnn
     from jaxrnn.training import Checkpoints, clipped_adam, train
 
+    main = jax.process_index() == 0
     streamed = options.stream is not None
     try:
         result = train(
@@ -98,11 +146,16 @@ def _run(options, cell, estimator, data):
             ),
             resume=options.resume,
             nonfinite=options.nonfinite,
+            mesh=_mesh(options),
             progress=False if options.quiet else options.cell,
         )
     except jaxrnn.NumericalError as error:
-        print(f"jaxrnn train: {error}", file=sys.stderr)
+        if main:
+            print(f"jaxrnn train: {error}", file=sys.stderr)
         return 1
+    except ConnectionError as error:
+        print(f"jaxrnn train: {error}".replace("resume=True", "--resume"), file=sys.stderr, flush=True)
+        os._exit(1)  # on a usual way out, JAX waits for the process that is gone
     except ValueError as error:  # settings that mean nothing, a folder that holds something else
         if not str(error).startswith("training."):
             raise
@@ -110,14 +163,22 @@ def _run(options, cell, estimator, data):
         return 2
     done = result.history.loss.shape[1]
     if result.interrupted:
-        print(
-            f"jaxrnn train: interrupted after step {done}, which is saved; the same command with --resume "
-            "goes on.",
-            file=sys.stderr,
-        )
+        if main:
+            print(
+                f"jaxrnn train: interrupted after step {done}, which is saved; the same command with "
+                "--resume goes on.",
+                file=sys.stderr,
+            )
         return 130
+    if main:
+        _write(options, result, done)
+    return 0
+
+
+def _write(options, result, done):
+    import jaxrnn
+
     path = os.path.join(options.out, "trained.npz")
     jaxrnn.save(path, result)
     loss = result.history.loss[:, -min(done, 20) :].mean()
     print(f"{done} steps; the loss of the last {min(done, 20)} is {loss:.4f}. Written to {path}.")
-    return 0

@@ -114,6 +114,12 @@ def test_a_nan_ends_the_command_with_a_line_and_exit_code_1(tmp_path, capsys):
         (("--cell", "vanilla"), "--cell is 'vanilla'; expected one of 'elman', 'gru', 'lstm'."),
         (("--keep", "2", "--estimator", "randomized"), "keep is 2.0; expected"),
         (("--column", "high"), "--column needs --csv FILE or --task series."),
+        (("--processes", "2"), "--processes needs --distributed."),
+        (("--distributed", "--process", "0"), "expected all of --coordinator, --processes and --process, or"),
+        (
+            ("--distributed", "--coordinator", "a:1", "--processes", "2", "--process", "2"),
+            "--process is 2; expected 0 to 1.",
+        ),
         (("--minutes", "0"), "minutes is 0.0; expected more than 0"),
     ],
 )

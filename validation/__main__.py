@@ -27,6 +27,7 @@ NAMES = (
     "mean_field",
     "bad_input",
     "scaling",
+    "distributed",
     "killed",
     "stream",
 )

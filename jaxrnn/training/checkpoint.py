@@ -14,6 +14,7 @@ import numpy as np
 from jaxrnn import _checks
 from jaxrnn._pytree import is_key
 from jaxrnn.training.history import History, empty_history
+from jaxrnn.training.processes import is_lost
 from jaxrnn.training.update import TrainState
 from jaxrnn.types import Key
 
@@ -69,6 +70,9 @@ class Nowhere:
         del key, look
         return state, empty_history(state)
 
+    def newest(self) -> int | None:
+        """None."""
+
     def due(self, done: int) -> bool:
         """Never."""
         del done
@@ -114,9 +118,9 @@ class Store:
     def begun(self, state: TrainState, key: Key, look) -> tuple[TrainState, History]:
         """(state, history) of the latest checkpoint, or these at the beginning, which are written."""
         if self.latest is not None:
-            return self._restored(
-                self.latest, state, key, jax.eval_shape(look, state.params) if look else None
-            )
+            # Without where they lie: the monitor sees parameters off the mesh.
+            shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state.params)
+            return self._restored(self.latest, state, key, jax.eval_shape(look, shapes) if look else None)
         needed = (self._settings.keep + 1) * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(self.folder).free
         if free < needed:
@@ -131,6 +135,11 @@ class Store:
         except Exception as error:
             raise _unwritable(self.folder, error) from error
         return state, history
+
+    def newest(self) -> int | None:
+        """The latest step in the folder, also if another process has just put it there."""
+        steps = [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
+        return max(steps, default=None)
 
     def due(self, done: int) -> bool:
         """Whether enough steps or time have passed since the last one."""
@@ -147,6 +156,8 @@ class Store:
         try:
             self._write(state, history, key)
         except Exception as error:  # whatever the file system and orbax have to say
+            if jax.process_count() > 1 and is_lost(error):
+                raise
             self._saved_at = time.monotonic()
             warnings.warn(
                 f"training.train: the checkpoint of step {done} could not be written to {self.folder} "

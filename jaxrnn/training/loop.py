@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 from tqdm.auto import tqdm
 
@@ -19,8 +20,10 @@ from jaxrnn.training.callbacks import Callback
 from jaxrnn.training.checkpoint import Checkpoints, opened
 from jaxrnn.training.history import Recorder, TrainResult, describe, nonfinite_step
 from jaxrnn.training.interrupt import noticed
+from jaxrnn.training.mesh import layout_on
 from jaxrnn.training.nonfinite import POLICIES, Failure, stopped
 from jaxrnn.training.optimizers import Optimizer
+from jaxrnn.training.processes import together
 from jaxrnn.training.update import Programs, Update
 from jaxrnn.types import Batch, Cell, Estimator, Key, Params
 
@@ -45,6 +48,7 @@ def train(
     checkpoints: str | Path | Checkpoints | None = None,
     resume: bool = False,
     nonfinite: str = "stop",
+    mesh: Mesh | None = None,
     progress: bool | str = True,
 ) -> TrainResult:
     """Minimise a loss by ``θ ← θ - update(ĝ)`` with any estimator and any optax optimizer (E22).
@@ -80,6 +84,10 @@ def train(
     nonfinite : what a NaN or infinity in loss or gradient does: ``"stop"`` raises `NonFiniteError`, which
         can reproduce it; ``"skip"`` leaves parameters, optimizer and carry of that seed as they were
         (`optax.apply_if_finite`, whose state counts them); ``"keep"`` goes on with what there is.
+    mesh : train on all of its devices: each has its part of every batch, and parameters and optimizer as a
+        whole; one reduction an update. One axis, of any name and kind, is for the batch; if there is another
+        one, it is called ``seeds``, and seeds are apart along it. With `jax.distributed`, every process makes
+        the same call, over devices of all; see Notes.
     progress : whether to show a bar with loss and gradient norm, averaged over the seeds; a string is its
         title.
 
@@ -94,18 +102,27 @@ def train(
     ------
     ValueError
         If steps, seeds, chunk or monitor_every is below 1, the data holds no batch or batches of different
-        shapes, or the folder holds checkpoints that `resume` does not want or that are of something else.
+        shapes or of a size that the mesh does not divide, or the folder holds checkpoints that `resume` does
+        not want or that are of something else.
     OSError
         If the folder cannot be written or the disk is full, before the first step. Later that is a
         RuntimeWarning, and training goes on with the earlier checkpoints in place.
     NonFiniteError
         See `nonfinite`.
+    ConnectionError
+        If another process of the run is gone. Where JAX ends the process first, the message is on standard
+        error.
 
     Notes
     -----
     One compilation for a chunk, and one for every other length of a last chunk or of one that the monitor
     cuts short; none is timed. The same seed on the same machine with the same versions gives the same bits;
     another `chunk`, another number of threads or devices changes the last ones.
+
+    On a mesh the result is the same to rounding, and its arrays lie as without one. Of an iterable, every
+    process gives the whole batch and keeps its own sequences of it; who has only those makes the batch with
+    `jax.make_array_from_process_local_data`. Callbacks and the bar run in process 0; a signal to any process
+    ends all of them together; `checkpoints` is a folder that all of them reach.
 
     Example
     -------
@@ -125,13 +142,14 @@ def train(
             _checks.at_least("training.train", name, value, 1)
     _checks.choice("training.train", "nonfinite", nonfinite, POLICIES)
     source = Batches(data, steps)
-    update = Update(cell, estimator, optimizer, data, stream=stream, skip=nonfinite == "skip")
+    layout = layout_on(mesh, source.first, seeds)
+    update = Update(cell, estimator, optimizer, data, stream=stream, skip=nonfinite == "skip", layout=layout)
     keys = jax.random.split(key, seeds)
-    state = jax.vmap(lambda k: update.start(source.first, params, k))(keys)
+    state = layout.state(jax.vmap(lambda k: update.start(source.first, params, k))(keys))
     look = monitor and jax.jit(jax.vmap(monitor))
-    with closing(opened(checkpoints, resume)) as store:
+    with closing(opened(checkpoints, resume)) as store, together(layout.processes, store.newest):
         state, history = store.begun(state, key, look)
-        training = _Training(update, keys, state, Recorder(history), look, callbacks, store.folder)
+        training = _Training(update, keys, state, Recorder(history), look, callbacks, store.folder, layout)
         done, interrupted = training.recorder.done, False
         if source.steps is not None and done > source.steps:
             raise ValueError(
@@ -139,7 +157,8 @@ def train(
                 "expected steps of at least that, counted from the very beginning."
             )
         title = progress if isinstance(progress, str) else "training"
-        bar = tqdm(total=source.steps, initial=done, disable=not progress, unit="step", desc=title)
+        silent = not (progress and layout.main)
+        bar = tqdm(total=source.steps, initial=done, disable=silent, unit="step", desc=title)
         with bar, noticed(_say) as stopping:
             try:
                 if done == 0:
@@ -151,31 +170,38 @@ def train(
                     done += size
                     if done % monitor_every == 0:
                         training.look()
-                    if interrupted := stopping():
+                    interrupted, due = layout.any_process(stopping(), store.due(done))
+                    if interrupted:
                         break
-                    if store.due(done):
+                    if due:
                         store.save(training.state, training.history(), key)
             except KeyboardInterrupt:
+                if layout.processes > 1:  # the others are elsewhere, and nothing can be saved without them
+                    raise
                 interrupted = True
         store.save(training.state, training.history(), key)
-    return TrainResult(*training.state, training.history(), interrupted)
+        return training.result(interrupted=interrupted)
 
 
 class _Training:
     """A training under way: where it is, and how it goes on."""
 
-    def __init__(self, update, keys, state, recorder, look, callbacks, folder):
+    def __init__(self, update, keys, state, recorder, look, callbacks, folder, layout):
         self.state, self.recorder = state, recorder
-        self._update, self._keys, self._look, self._callbacks = update, keys, look, callbacks
-        self._folder, self._programs = folder, Programs(update.chunk)
+        self._update, self._keys, self._look = update, layout.keys(keys), look
+        self._callbacks, self._folder = (callbacks, folder) if layout.main else ((), None)
+        self._layout, self._programs = layout, Programs(update.chunk, layout)
 
     def history(self):
         return self.recorder.history(self._programs.compile_seconds)
 
+    def result(self, *, interrupted):
+        return TrainResult(*self._layout.plain(self.state), self.history(), interrupted)
+
     def look(self):
         """Let the monitor see the parameters."""
         if self._look:
-            seen = jax.tree.map(np.asarray, self._look(self.state.params))
+            seen = jax.tree.map(np.asarray, self._look(self._layout.plain(self.state.params)))
             self.recorder.look(seen)
             self._tell(self.recorder.done, {"monitored": seen})
 
@@ -203,13 +229,13 @@ class _Training:
             part = jax.tree.map(lambda leaf: leaf[:index], (numbers, batches))
             self.state, rows, seconds = self._programs.run(self.state, self._keys, *part)
             self.recorder.add(*rows, seconds)
-        batch = jax.tree.map(lambda leaf: leaf[index], batches)
-        of_seed = jax.tree.map(lambda leaf: leaf[seed], (self.state, self._keys))
+        batch = self._layout.plain(jax.tree.map(lambda leaf: leaf[index], batches))
+        of_seed = jax.tree.map(lambda leaf: leaf[seed], self._layout.plain((self.state, self._keys)))
         step = int(numbers[index])
-        arguments = jax.jit(self._update.arguments)(*of_seed, step, batch)
+        arguments = jax.jit(self._update.on_one_device().arguments)(*of_seed, step, batch)
         seen = describe(loss, grad_norm, seed, index, step + 1)
-        result = TrainResult(*self.state, self.history(), interrupted=False)
-        return stopped(seen, Failure(step + 1, seed, *arguments), result, self._folder)
+        failure = Failure(step + 1, seed, *arguments)
+        return stopped(seen, failure, self.result(interrupted=False), self._folder)
 
 
 def _say(message):

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
+from jaxrnn._sharding import explicit_mesh, on_auto_axes
 from jaxrnn.gradients.loss import segment_loss, time_major
 from jaxrnn.jacobians import log_norm, step_jacobians
 from jaxrnn.recurrence import unroll
@@ -46,7 +47,7 @@ def penalized(estimator: Estimator, penalty: Penalty, weight: float) -> Estimato
 
     def estimate(params, carry, batch, key):
         found, carry = estimator.estimate(params, carry, batch, key)
-        slope = jax.grad(penalty)(params, batch)
+        slope = on_auto_axes(explicit_mesh((params, batch)), jax.grad(penalty), params, batch)
         grads = jax.tree.map(lambda g, s: g + weight * s.astype(g.dtype), found.grads, slope)
         return GradientEstimate(found.loss, grads), carry
 

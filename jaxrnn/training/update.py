@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from jax import lax
 
 from jaxrnn import _checks
 from jaxrnn._pytree import tree_norm
+from jaxrnn.training.mesh import Layout
 from jaxrnn.types import Carry, Params
 
 __all__ = ["Programs", "TrainState", "Update"]
@@ -29,11 +31,11 @@ class TrainState(NamedTuple):
 class Update:
     """``θ ← θ - update(ĝ)`` of one seed, as pure functions of its state."""
 
-    def __init__(self, cell, estimator, optimizer, data, *, stream: bool, skip: bool):
+    def __init__(self, cell, estimator, optimizer, data, *, stream: bool, skip: bool, layout: Layout):
         # Whoever wants to be told has the count in the optimizer's state; more errors than this never come.
         self._optimizer = optax.apply_if_finite(optimizer, 2**31 - 1) if skip else optimizer
         self._cell, self._estimator, self._data = cell, estimator, data
-        self._stream, self._skip = stream, skip
+        self._stream, self._skip, self._layout = stream, skip, layout
 
     def start(self, batch, params, key):
         """The state before the first step."""
@@ -44,9 +46,16 @@ class Update:
         """(params, carry, batch, key), from which the estimator makes the gradient of that step."""
         params = state.params
         data_key, estimator_key = jax.random.split(jax.random.fold_in(key, number + 1))
-        batch = self._data(data_key) if callable(self._data) else batch
-        carry = state.carry if self._stream else self._fresh_carry(params, batch)
+        rows = self._layout.rows
+        batch = rows(self._data, data_key) if callable(self._data) else batch
+        carry = state.carry if self._stream else rows(self._fresh_carry, params, batch)
         return params, carry, batch, estimator_key
+
+    def on_one_device(self):
+        """The same for arrays that lie as if there were no mesh."""
+        update = copy.copy(self)
+        update._layout = Layout()
+        return update
 
     def chunk(self, state, key, numbers, batches):
         """(state, key, numbers [K], batches [K] or None) -> (state, (loss [K], grad_norm [K]))."""
@@ -55,29 +64,37 @@ class Update:
     def _step(self, state, key, number, batch):
         params, carry, batch, key = self.arguments(state, key, number, batch)
         estimate, after = self._estimator.estimate(params, carry, batch, key)
-        updates, opt_state = self._optimizer.update(estimate.grads, state.opt_state, params)
+        params, opt_state, seen = self._layout.whole(self._updated, params, state.opt_state, estimate)
         if self._skip:
-            finite = opt_state.last_finite  # ty: ignore[missing-union-attribute]
-            after = jax.tree.map(lambda a, b: jnp.where(finite, a, b), after, carry)
-        params = optax.apply_updates(params, updates)
-        return TrainState(params, opt_state, after), (estimate.loss, tree_norm(estimate.grads))
+            finite = opt_state.last_finite
+            after = self._layout.rows(_chosen, finite, after, carry)
+        return TrainState(params, opt_state, after), seen
+
+    def _updated(self, params, opt_state, estimate):
+        updates, opt_state = self._optimizer.update(estimate.grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state, (estimate.loss, tree_norm(estimate.grads))
 
     def _fresh_carry(self, params, batch):
         size, _ = _checks.batch_shape("training.train", batch)
         return self._estimator.init(params, self._cell.initial_states(params, size))
 
 
+def _chosen(first, a, b):
+    return jax.tree.map(lambda a, b: jnp.where(first, a, b), a, b)
+
+
 class Programs:
     """The update's chunk, vmapped over seeds and compiled once a chunk length, outside the timing."""
 
-    def __init__(self, chunk):
+    def __init__(self, chunk, layout: Layout):
         # Batches of an iterable are shared by all seeds; a sampler makes each seed's own from its key.
         self._jitted = jax.jit(jax.vmap(chunk, in_axes=(0, 0, None, None)))
-        self._compiled = {}
+        self._layout, self._compiled = layout, {}
         self.compile_seconds = 0.0
 
     def run(self, state, keys, numbers, batches):
         """(state, (loss, grad_norm) [S, K] as NumPy arrays, seconds)."""
+        numbers, batches = self._layout.steps(numbers), self._layout.batches(batches)
         program = self._program(state, keys, numbers, batches)
         began = time.perf_counter()
         state, rows = jax.block_until_ready(program(state, keys, numbers, batches))
@@ -86,6 +103,8 @@ class Programs:
     def _program(self, state, keys, numbers, batches):
         if len(numbers) not in self._compiled:
             began = time.perf_counter()
-            self._compiled[len(numbers)] = self._jitted.lower(state, keys, numbers, batches).compile()
+            with self._layout.context():
+                lowered = self._jitted.lower(state, keys, numbers, batches)
+                self._compiled[len(numbers)] = lowered.compile()
             self.compile_seconds += time.perf_counter() - began
         return self._compiled[len(numbers)]
