@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from jaxrnn._checks.values import at_least
 from jaxrnn._result_type import result_type
 
 __all__ = [
@@ -55,6 +56,7 @@ class Cell(NamedTuple):
 
     def initial_states(self, params: Params, batch_size: int) -> State:
         """h_0 of `batch_size` sequences: `init_state(params)` with a leading axis [B]."""
+        batch_size = at_least("Cell.initial_states", "batch_size", batch_size, 1)
         return jax.tree.map(
             lambda leaf: jnp.broadcast_to(leaf, (batch_size, *leaf.shape)), self.init_state(params)
         )

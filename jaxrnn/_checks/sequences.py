@@ -37,12 +37,12 @@ def indices(function: str, argument: str, values, length: int) -> np.ndarray:
     listed = values.ndim == 1 if isinstance(values, np.ndarray | jax.Array) else isinstance(values, Sequence)
     if not listed or isinstance(values, str | bytes):
         raise TypeError(f"{function}: {argument} is {values!r}; expected a list of Python integers.")
-    numbers = np.array([integer(function, argument, value) for value in values], int)
-    if not np.all((numbers >= 0) & (numbers <= length)):
+    numbers = [integer(function, argument, value) for value in values]
+    if not all(0 <= number <= length for number in numbers):
         raise IndexError(
             f"{function}: {argument} is {numbers}; expected values within 0 <= {argument} <= T = {length}."
         )
-    return numbers
+    return np.array(numbers, int)
 
 
 def one_sequence(function: str, x_t, h_tm1, input_size: int, hidden_size: int) -> None:
@@ -63,6 +63,11 @@ def trajectory(function: str, trajectory) -> int:
             f"{function}: trajectory has h_0 {trees[0]} and hs {trees[1]}; expected one structure."
         )
     for (path, first), (_, rest) in zip(paths(trajectory.h_0), paths(trajectory.hs), strict=True):
+        if jnp.result_type(first) != rest.dtype:
+            raise TypeError(
+                f"{function}: trajectory.hs leaf {path} is {rest.dtype} and h_0 {jnp.result_type(first)}; "
+                "expected one dtype, as of one unroll."
+            )
         if jnp.shape(rest)[1:] != jnp.shape(first):
             raise ValueError(
                 f"{function}: trajectory.hs leaf {path} has shape {jnp.shape(rest)} and h_0 has "

@@ -74,7 +74,15 @@ def signature(function: str, *, gradient: bool = False, random: bool = False) ->
 def _answering(function, made, random):
     """A Cell, Estimator or Task whose own functions refuse what they cannot take."""
     if isinstance(made, Cell):
-        return made._replace(init=_of_key(function, made.init))
+        start_of = made.init_state
+
+        def first_state(params):
+            try:
+                return start_of(params)
+            except (AttributeError, IndexError, KeyError, TypeError) as error:
+                raise ValueError(f"{function}: params is not what init gives; got {params!r}.") from error
+
+        return made._replace(init=_of_key(function, made.init), init_state=first_state)
     if hasattr(made, "held_out") and hasattr(made, "sample"):
         held_out, sample = (_of_key(function, draw) for draw in (made.held_out, made.sample))
         return made._replace(held_out=held_out, sample=sample)

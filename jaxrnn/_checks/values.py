@@ -122,6 +122,8 @@ def instance(function: str, argument: str, value, kind: type):
 def key(function: str, argument: str, value):
     """`value` itself; TypeError or ValueError unless it is one random key, of either kind that JAX has."""
     dtype, found = getattr(value, "dtype", None), getattr(value, "shape", None)
+    if not isinstance(found, tuple):
+        dtype = None
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
     if not typed and dtype != np.uint32:
         got = type(value).__name__ if dtype is None else f"{dtype}{list(found or ())}"

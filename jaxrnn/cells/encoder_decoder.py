@@ -62,6 +62,7 @@ def encoder_decoder(encoder: Cell, decoder: Cell) -> Cell:
 
     def init_state(params):
         _checks.both("encoder_decoder", "params", params, ("encoder", "decoder"))
+        _checks.array_leaves("encoder_decoder", "params", params)
         state = encoder.init_state(params["encoder"])
         like = jax.eval_shape(decoder.init_state, params["decoder"])
         shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (state, like)]
@@ -75,6 +76,7 @@ def encoder_decoder(encoder: Cell, decoder: Cell) -> Cell:
     def step(params, h_tm1, x_t):
         x_t, in_decoder = _checks.input_pair("encoder_decoder", x_t, "in_decoder_t")
         _checks.both("encoder_decoder", "params", params, ("encoder", "decoder"))
+        _checks.array_leaves("encoder_decoder", "params", params)
         _checks.shape(
             "encoder_decoder", "in_decoder_t", in_decoder, (), "It says of each step which cell reads it."
         )
@@ -95,4 +97,9 @@ def encoder_decoder(encoder: Cell, decoder: Cell) -> Cell:
 
 def _shaped(tree, like):
     """The leaves of a tree in the structure of another."""
+    counts = [len(jax.tree.leaves(part)) for part in (tree, like)]
+    if counts[0] != counts[1]:
+        raise ValueError(
+            f"encoder_decoder: the state has {counts[0]} leaves; expected {counts[1]}, as init_state has."
+        )
     return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(tree))

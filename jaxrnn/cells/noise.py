@@ -110,6 +110,7 @@ def dropout(cell: Cell, rate: float) -> Cell:
     rate = _checks.fraction("dropout", "rate", rate, below_1=True)
 
     def dropped(x, key):
+        x = jnp.asarray(x)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             return x
         return (1 - _mask(key, rate, x)) * x / (1 - rate)

@@ -67,6 +67,7 @@ def layer_norm(*, initial_gain: float = 1.0, epsilon: float = 1e-5) -> Normaliza
     >>> sorted(cell.init(jax.random.key(0)))
     ['W_hh', 'W_hx', 'b_h', 'gain']
     """
+    _not_negative("layer_norm", epsilon)
 
     def standardize(z):
         moments = Moments(jnp.mean(z, -1, keepdims=True), jnp.var(z, -1, keepdims=True))
@@ -106,6 +107,7 @@ def batch_norm(
     ---------
     Ioffe & Szegedy, Batch normalization, 2015; Cooijmans et al., Recurrent batch normalization, 2017.
     """
+    _not_negative("batch_norm", epsilon)
 
     def standardize(z):
         return _standardized(z, _moments(z, axis_name), epsilon)
@@ -143,8 +145,14 @@ def batch_statistics(
             raise ValueError("batch_statistics: step has no batch_norm; there is nothing to observe.")
         return h_t, tuple(seen.moments)
 
+    size = _checks.leading_axis("batch_statistics", "xs", xs)
+    if size is None or not _checks.leading_axis("batch_statistics", "xs", xs, 1) or not size:
+        raise ValueError("batch_statistics: xs is empty; expected leaves [B, T, ...].")
+    _checks.states_of_batch("batch_statistics", h_0, size)
     batched = jax.vmap(observed, in_axes=(None, 0, 0), axis_name=axis_name)
     time_major = jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), xs)
+    x_t = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), time_major)
+    _checks.step_keeps_state("batch_statistics", batched, params, h_0, x_t)
     _, seen = lax.scan(lambda h, x: batched(params, h, x), h_0, time_major)
     return jax.tree.map(lambda leaf: leaf[:, 0], seen)  # the same for every sequence
 
@@ -231,6 +239,11 @@ def _moments(z, axis_name):
     if isinstance(exchanged, _Seen):
         exchanged.moments.append(moments)
     return moments
+
+
+def _not_negative(function, epsilon):
+    if not 0 <= epsilon < float("inf"):
+        raise ValueError(f"{function}: epsilon is {epsilon}; expected a finite number of at least 0.")
 
 
 def _standardized(z, moments, epsilon):

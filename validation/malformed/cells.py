@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrnn import Cell, cells
 from validation.malformed.judge import Call
-from validation.malformed.kinds import Choice, Count, Function, Key, Number, Opaque, Real, Tree
+from validation.malformed.kinds import Choice, Count, Fixed, Function, Key, Number, Opaque, Real, Tree
 
 __all__ = ["calls", "kind_of", "params_of"]
 
@@ -190,10 +190,10 @@ def _helpers():
     yield Call("cells.layer_norm", lambda **o: cells.elman(3, 4, normalization=cells.layer_norm(**o)).init(
         jax.random.key(0)), {"initial_gain": Number(1.0), "epsilon": epsilon})  # fmt: skip
     yield Call("cells.batch_norm", lambda **o: cells.elman(3, 4, normalization=cells.batch_norm(**o)).init(
-        jax.random.key(0)), {"axis_name": Choice("batch", ("batch",)), "initial_gain": Number(1.0),
+        jax.random.key(0)), {"axis_name": Fixed("batch"), "initial_gain": Number(1.0),
                              "epsilon": Number(1e-5, lambda x: 0 <= x < np.inf)})  # fmt: skip
     yield Call("Cell.initial_states", lambda batch_size: Cell(*cells.elman(3, 4)).initial_states(
-        params_of(cells.elman(3, 4)), batch_size), {"batch_size": Count(2, 0)})  # fmt: skip
+        params_of(cells.elman(3, 4)), batch_size), {"batch_size": Count(2, 1)})  # fmt: skip
 
 
 def _normalized():

@@ -57,7 +57,7 @@ def _several_steps(shape):
 
 
 def _of_chains(js):
-    table, some = Real(js, fits=_square), Real(js)
+    table, some = Real(js, fits=_square), Real(js, fits=lambda shape: _square(shape) and shape[0] >= 3)
     pairs = {"t": Count(3, 1, T, optional=True), "k": Count(1, 0, 3)}
     rows = {"at": Indices([T]), "lags": Indices([1])}
     yield Call("jacobians.norms", jacobians.norms, {"js": table})
@@ -71,7 +71,7 @@ def _of_chains(js):
     yield Call("jacobians.log_norm", jacobians.log_norm, {"js": table})
     yield Call("jacobians.product_bound", jacobians.product_bound, {"js": table})
     yield Call("jacobians.eigenvalues", jacobians.eigenvalues, {"js": table})
-    rates = {"js": Real(js), "k": Count(2, 1, N, optional=True), "warm_up": Count(1, 0, T - 1)}
+    rates = {"js": some, "k": Count(2, 1, N, optional=True), "warm_up": Count(1, 0, T - 1)}
     yield Call("jacobians.growth_rates", jacobians.growth_rates, rates)
     yield Call("jacobians.growth_rates", jacobians.growth_rates, {"js": Real(js, fits=_several_steps)})
     bs = Real(
@@ -83,6 +83,7 @@ def _of_chains(js):
     parts = (jnp.ones(1), jnp.ones(2))
     wrong = ((jnp.ones(2),), {"h": jnp.ones(4)}, ("a", jnp.ones(2)), (jnp.asarray(np.ones(3, complex)),))
     state = Opaque(parts, *wrong, but=("a dict",))
+    state.bad = state.bad.filter(lambda bad: bad.label != "an array")
     blocks = {
         "js": Real(js, fits=lambda s: len(s) == 3 and s[0] > 1 and s[1:] == (N, N)),
         "state": state,
@@ -92,7 +93,7 @@ def _of_chains(js):
     square = lambda shape: len(shape) == 2 and shape[0] == shape[1]  # noqa: E731
     bound = {"W_hh": Real(js[0], fits=square), "gamma": Number(1.0, lambda x: x >= 0), "lags": Count(2, 0)}
     bound["lags"].bad = bound["lags"].bad.filter(
-        lambda bad: "array" not in bad.label and "list" not in bad.label
+        lambda bad: not any(word in bad.label for word in ("array", "list", "traced"))
     )
     yield Call("jacobians.norm_bound", jacobians.norm_bound, bound)
 

@@ -17,15 +17,16 @@ import numpy as np
 from hypothesis import strategies as st
 
 import jaxrnn
-from validation.malformed.kinds import Bad, Kind, materialised
+from validation.malformed.kinds import Bad, Fixed, Kind, materialised
 
 __all__ = ["Answer", "Call", "answer", "bad_calls"]
 
 LIBRARY = Path(jaxrnn.__file__).parent
 PUBLIC = {
+    "Cell",
     *re.findall(
         r"jaxrnn\.(?:\w+\.)*(\w+)\n", (LIBRARY.parent / "docs" / "api.md").read_text(encoding="utf-8")
-    )
+    ),
 }
 _SECONDS = 30
 
@@ -62,7 +63,7 @@ class Answer(NamedTuple):
 
 def bad_calls(call: Call) -> st.SearchStrategy[dict[str, Bad]]:
     """One malformed argument, or two that cannot make up for each other."""
-    names = sorted(call.arguments)
+    names = sorted(name for name, kind in call.arguments.items() if not isinstance(kind, Fixed))
     bad = {name: call.arguments[name].bad for name in names}
     if call.eager:  # where nothing is traced
         bad = {name: one.filter(lambda found: "traced" not in found.label) for name, one in bad.items()}
@@ -230,7 +231,7 @@ def _of_exception(error):
     path = Path(place.tb_frame.f_code.co_filename)
     own = LIBRARY in path.parents
     name = re.match(r"([\w.]+)", str(error))
-    named = name is not None and name[1].rpartition(".")[2] in PUBLIC
+    named = name is not None and not PUBLIC.isdisjoint(name[1].split("."))
     kinds = (ValueError, TypeError, IndexError, ImportError, FileNotFoundError)
     if own and named and isinstance(error, kinds):
         return Answer("message")
