@@ -150,11 +150,14 @@ def _each(rule):
 
 
 def _of_kind(hint):
-    """The rule of a class or a function type."""
+    """The rule of a class or a function type; a normalisation or activation is named by the cell itself."""
     if typing.get_origin(hint) is Callable or hint is Callable:
         return _function
     if hint in (Batch, Cell, Estimator, Trajectory) or (
-        inspect.isclass(hint) and issubclass(hint, tuple) and hasattr(hint, "_fields")
+        inspect.isclass(hint)
+        and issubclass(hint, tuple)
+        and hasattr(hint, "_fields")
+        and "__call__" not in vars(hint)
     ):
         return lambda function, name, value, _: values.instance(function, name, value, hint)
     return {int: _integer, float: _number, str: _string}.get(hint)
