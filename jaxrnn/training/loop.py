@@ -30,6 +30,7 @@ from jaxrnn.types import Batch, Cell, Estimator, Key, Params
 __all__ = ["train"]
 
 
+@_checks.signature("training.train")
 def train(
     cell: Cell,
     estimator: Estimator,
@@ -141,6 +142,11 @@ def train(
         if name != "steps" or value is not None:
             _checks.at_least("training.train", name, value, 1)
     _checks.choice("training.train", "nonfinite", nonfinite, POLICIES)
+    for callback in callbacks:
+        if not callable(callback):
+            raise TypeError(
+                f"training.train: callbacks holds a {type(callback).__name__}; expected functions."
+            )
     source = Batches(data, steps)
     layout = layout_on(mesh, source.first, seeds)
     update = Update(cell, estimator, optimizer, data, stream=stream, skip=nonfinite == "skip", layout=layout)

@@ -288,3 +288,21 @@ def test_batches_that_disagree_with_themselves_are_refused():
     bad = sample(KEY)._replace(targets=jnp.ones((3, 4, 1)))
     with pytest.raises(ValueError, match=r"leading axes \[B, T\] of the batch disagree"):
         train([bad])
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"data": 3}, "data is a int; expected a function of a key"),
+        ({"data": [sample(KEY).xs]}, "a batch of data is a .*; expected a Batch"),
+        ({"optimizer": SGD.update}, "optimizer is a .*; expected a GradientTransformation"),
+        ({"callbacks": [3]}, "callbacks holds a int; expected functions"),
+        ({"monitor": 3}, "monitor is a int; expected a function"),
+        ({"key": 7}, "key"),
+        ({"cell": leaky_step}, "cell is a function; expected a Cell"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(options, match):
+    with pytest.raises(TypeError, match=f"training.train: {match}"):
+        train(**options)
