@@ -98,13 +98,13 @@ def test_a_stream_is_read_once_to_its_end(tmp_path, capsys):
 
 
 def test_a_nan_ends_the_command_with_a_line_and_exit_code_1(tmp_path, capsys):
-    assert train(tmp_path, "--learning-rate", "nan") == 1
+    assert train(tmp_path, "--learning-rate", "1e300") == 1
     message = capsys.readouterr().err
     assert message.startswith(
-        "jaxrnn train: training.train: loss nan and gradient norm nan at step 2 of seed 0"
+        "jaxrnn train: training.train: loss inf and gradient norm nan at step 2 of seed 0"
     )
     assert (tmp_path / "checkpoints" / "failure_at_step_2.npz").exists()
-    assert train(tmp_path / "kept", "--learning-rate", "nan", "--nonfinite", "keep") == 0
+    assert train(tmp_path / "kept", "--learning-rate", "1e300", "--nonfinite", "keep") == 0
     capsys.readouterr()
 
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import AbstractArray
 
 from jaxrnn._checks import sequences, trees, values
@@ -208,6 +209,7 @@ def _is_array(option):
 
 
 def _array_rule(annotation):
+    host = annotation.array_type is np.ndarray
     dims, kinds = annotation.dim_str.split(), annotation.dtypes
     expected = f"[{', '.join(dims)}]" if dims else "a scalar"
     what = annotation.__name__.partition("[")[0].lower()
@@ -216,7 +218,8 @@ def _array_rule(annotation):
     def rule(function, name, value, sizes):
         if isinstance(value, Sequence) and not isinstance(value, str):
             value = values.numbers(function, name, value, expected)
-        shape, dtype = values.array(function, name, value, f"an array {expected}" if dims else expected)
+        wanted = f"an array {expected}" if dims else expected
+        shape, dtype = values.array(function, name, value, wanted, host=host)
         if not _fits(shape, dims, sizes):
             known = ", ".join(f"{dim} = {sizes[dim]}" for dim in dict.fromkeys(dims) if dim in sizes)
             remedy = _ONE_SEQUENCE if dims[:1] == ["T"] and len(shape) > len(dims) else ""
@@ -224,7 +227,7 @@ def _array_rule(annotation):
                 f"{function}: {name} has shape {shape}; expected {expected}"
                 f"{f' with {known}' if known else ''}.{remedy}"
             )
-        if dtype.name not in kinds:
+        if dtype.name not in kinds and not (host and dtype.kind == "f"):
             raise TypeError(f"{function}: {name} has dtype {dtype}; expected {what}.")
         return value
 

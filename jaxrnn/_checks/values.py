@@ -137,23 +137,28 @@ def key(function: str, argument: str, value):
     return value
 
 
-def array(function: str, argument: str, value, expected: str = "an array") -> tuple[tuple[int, ...], Any]:
-    """(shape, dtype) of an array or a number; TypeError for anything else, which JAX would not take."""
+def array(
+    function: str, argument: str, value, expected: str = "an array", *, host: bool = False
+) -> tuple[tuple[int, ...], Any]:
+    """(shape, dtype) of an array or a number; TypeError for anything else, which JAX would not take.
+
+    `host` says that NumPy computes, which has long doubles.
+    """
     if isinstance(value, bool | int | float | complex):
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise TypeError(f"{function}: {argument} is {value}, which no array holds; expected {expected}.")
         return (), jnp.dtype(jnp.result_type(value))
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if not isinstance(shape, tuple) or _of_no_array(dtype):
+    if not isinstance(shape, tuple) or _of_no_array(dtype, host):
         got = f"{type(value).__name__} of {dtype}" if isinstance(dtype, np.dtype) else type(value).__name__
         raise TypeError(f"{function}: {argument} is a {got}; expected {expected}.")
     return shape, dtype
 
 
-def _of_no_array(dtype):
+def _of_no_array(dtype, host):
     """Whether JAX has no arrays of that dtype: objects, text, dates, long doubles, another byte order."""
     if isinstance(dtype, np.dtype):
-        wide = dtype.itemsize > {"f": 8, "c": 16}.get(dtype.kind, dtype.itemsize)
+        wide = not host and dtype.itemsize > {"f": 8, "c": 16}.get(dtype.kind, dtype.itemsize)
         return dtype.kind in "OSUMm" or wide or not dtype.isnative
     return not (dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.extended))
 

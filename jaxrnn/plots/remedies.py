@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,9 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from jaxrnn import _checks
 from jaxrnn.plots.style import CYCLE, axes, finite, to_log10
-
-if TYPE_CHECKING:
-    from jaxrnn.remedies import Bench
+from jaxrnn.remedies import Bench
 
 __all__ = ["plot_remedies", "plot_remedy_reach", "plot_remedy_training"]
 

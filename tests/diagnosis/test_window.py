@@ -136,19 +136,19 @@ def test_a_slow_part_behind_a_fast_one_is_noticed_where_few_lags_are_looked_at()
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("error", "options", "message"),
     [
-        ({"tolerance": 0.0}, "tolerance is 0.0"),
-        ({"truncation": "both"}, "truncation is 'both'"),
-        ({"batches": BATCHES[0]}, "got 1 batches; expected at least 3"),
-        ({"batches": BATCHES[:2]}, "got 2 batches; expected at least 3"),
+        (ValueError, {"tolerance": 0.0}, "tolerance is 0.0"),
+        (TypeError, {"truncation": "both"}, "truncation is a str; expected a function"),
+        (ValueError, {"batches": BATCHES[0]}, "got 1 batches; expected at least 3"),
+        (ValueError, {"batches": BATCHES[:2]}, "got 2 batches; expected at least 3"),
     ],
 )
 @pytest.mark.usefixtures("unchecked_types")
-def test_bad_arguments_are_named(options, message):
+def test_bad_arguments_are_named(error, options, message):
     cell = leaky(0.5)
     batches = options.pop("batches", BATCHES)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(error, match=message):
         suggest_window(cell, cell.init(None), batches, squared_error, **options)
 
 

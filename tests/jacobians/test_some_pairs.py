@@ -100,7 +100,7 @@ def test_a_large_state_goes_through_bidiagonalisation_and_stays_within_its_bound
 @pytest.mark.parametrize(
     ("values", "error", "match"),
     [
-        ([0, T + 1], IndexError, rf"is \[0 8\]; expected values within 0 <= {{}} <= T = {T}"),
+        ([0, T + 1], IndexError, rf"is \[0, 8\]; expected values within 0 <= {{}} <= T = {T}"),
         ([-1], IndexError, r"is \[-1\]; expected values within 0 <= {} <= T"),
         ([2.0], TypeError, "{} must be a Python integer, known when tracing; got 2.0"),
         (["1"], TypeError, "{} must be a Python integer"),

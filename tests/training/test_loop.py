@@ -232,8 +232,8 @@ def test_each_chunk_length_is_compiled_once(monkeypatch, chunk, lengths):
     made = []
 
     class Counted(Programs):
-        def __init__(self, program):
-            super().__init__(program)
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
             made.append(self)
 
     monkeypatch.setattr("jaxrnn.training.loop.Programs", Counted)

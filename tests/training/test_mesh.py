@@ -124,6 +124,7 @@ def test_a_mesh_of_other_axes_is_refused(shape, names, match):
         mesh_program.train(mesh=jax.make_mesh(shape, names))
 
 
+@pytest.mark.usefixtures("unchecked_types")  # a mesh of more devices than there are
 def test_a_batch_that_the_mesh_does_not_divide_is_refused():
     mesh = jax.sharding.AbstractMesh((3,), ("batch",))
     with pytest.raises(ValueError, match="a batch of data has 8, and mesh has 3 devices along 'batch'"):
