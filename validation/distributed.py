@@ -25,7 +25,7 @@ from validation.harness import table
 TITLE = "Training on several devices"
 ESTIMATORS = ("full", "chunked", "sliding", "randomized", "rtrl", "uoro")
 BARS = {"float64": 1e-12, "float32": 1e-6}
-EVERY, STEPS = 40, 1200
+EVERY, STEPS = 40, 240
 LIMIT = 60.0
 """Seconds within which the survivor has to end."""
 ROOT = Path(__file__).parents[1]
