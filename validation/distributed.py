@@ -107,7 +107,7 @@ def _commands(out, *options: str) -> Sequence[subprocess.Popen]:
     )
     joined = ["--distributed", "--coordinator", f"127.0.0.1:{port}", "--processes", "2", "--process"]
     command = ["-m", "jaxrnn", "train", *fixed.split(), "--out", str(out), *options, *joined]
-    return [_start([*command, str(i)]) for i in range(2)]
+    return [_start([*command, str(i)], XLA_FLAGS=QUICK_XLA) for i in range(2)]
 
 
 def _program(*arguments: str, **environment: str) -> subprocess.Popen:
