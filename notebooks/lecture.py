@@ -618,7 +618,7 @@ few = [jr.Batch(*(leaf[rows] for leaf in everything)) for rows in chosen]
 def train(batches, constructor=jr.gradients.full, optimizer=None):
     return jr.training.train(
         net, constructor(net.step, squared), optimizer or optax.sgd(eta), batches,
-        steps=updates, key=jax.random.key(0), params=params, progress=False,
+        steps=updates, key=jax.random.key(0), params=params, nonfinite="keep", progress=False,
     )  # fmt: skip
 
 
