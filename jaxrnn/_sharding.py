@@ -80,6 +80,9 @@ def where_it_lies(fn: Callable[Args, Result]) -> Callable[Args, Result]:
     def run(*args: Args.args, **options: Args.kwargs) -> Result:
         leaves, structure = jax.tree.flatten((args, options))
         arrays = [leaf for leaf in leaves if _is_array(leaf)]
+        mesh = explicit_mesh(arrays)
+        if mesh is None:
+            return fn(*args, **options)
 
         def of_arrays(*arrays):
             given = iter(arrays)
@@ -88,7 +91,7 @@ def where_it_lies(fn: Callable[Args, Result]) -> Callable[Args, Result]:
             )
             return fn(*args, **options)
 
-        return on_auto_axes(explicit_mesh(arrays), of_arrays, *arrays)
+        return on_auto_axes(mesh, of_arrays, *arrays)
 
     return run
 

@@ -10,9 +10,9 @@ from functools import partial
 
 from jaxrnn import data_options
 
-__all__ = ["ESTIMATORS", "add_parser", "prepare"]
+__all__ = ["add_parser", "prepare"]
 
-ESTIMATORS = ("full", "chunked", "sliding", "randomized", "rtrl", "uoro")
+_ESTIMATORS = ("full", "chunked", "sliding", "randomized", "rtrl", "uoro")
 
 
 def add_parser(commands) -> None:
@@ -27,7 +27,7 @@ def add_parser(commands) -> None:
     parser.add_argument(
         "--steps", type=data_options.positive, help="updates (1000; all of --stream)", default=None
     )
-    parser.add_argument("--estimator", choices=ESTIMATORS, default="full", help="default: %(default)s")
+    parser.add_argument("--estimator", choices=_ESTIMATORS, default="full", help="default: %(default)s")
     parser.add_argument(
         "--window", type=data_options.positive, default=16, help="of chunked and sliding (%(default)s)"
     )
@@ -61,11 +61,11 @@ def prepare(options: argparse.Namespace, command: str) -> Callable[[], int]:
     import jax
 
     from jaxrnn import cells, gradients, report, tasks
-    from jaxrnn._checks import choice
 
     if options.x64:
         jax.config.update("jax_enable_x64", True)
-    choice("jaxrnn train", "--cell", options.cell, report.CELLS)
+    if options.cell not in report.CELLS:
+        raise ValueError(f"--cell {options.cell!r} is unknown; expected one of {','.join(report.CELLS)}.")
     _join(options)  # before JAX makes its first array
     if options.stream is not None:
         alphabet = {"letters": "letters", "all": "bytes"}[options.alphabet]

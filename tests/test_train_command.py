@@ -111,7 +111,7 @@ def test_a_nan_ends_the_command_with_a_line_and_exit_code_1(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--cell", "vanilla"), "--cell is 'vanilla'; expected one of 'elman', 'gru', 'lstm'."),
+        (("--cell", "vanilla"), "error: --cell 'vanilla' is unknown; expected one of elman,gru,lstm."),
         (("--keep", "2", "--estimator", "randomized"), "keep is 2.0; expected"),
         (("--column", "high"), "--column needs --csv FILE or --task series."),
         (("--processes", "2"), "--processes needs --distributed."),

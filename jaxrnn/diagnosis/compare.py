@@ -124,23 +124,11 @@ def compare(
     key_train, key_data = jax.random.split(key)
     batch = (held_out or data)(key_data)
     _, length = _checks.batch_shape("compare", batch)
-    windows = _checks.listed("compare", "windows", windows, "a list of integers and None")
-    windows = [None if w is None else _checks.at_least("compare", "windows", w, 1) for w in windows]
-    lengths = sorted({w for w in windows if w is not None and w < length})
-    constructors = {str(w): partial(truncation, window=w) for w in lengths}
-    others = dict(estimators or {})
-    for name, constructor in others.items():
-        if not isinstance(name, str) or not callable(constructor):
-            raise TypeError(
-                f"compare: estimators holds {name!r}: {constructor!r}; expected names of functions of step "
-                "and step_loss."
-            )
-        if name == "full" or name.isdecimal():
-            raise ValueError(f"compare: estimators has the name {name!r}, which is that of a window.")
+    constructors = _of_windows(windows, truncation, length) | _of_names(estimators or {})
     start: dict[str, Any] = {} if stream else {"init_state": cell.init_state}
     built = {
         label: constructor(cell.step, step_loss, **start)
-        for label, constructor in {**constructors, **others, "full": full}.items()
+        for label, constructor in {**constructors, "full": full}.items()
     }
 
     results = {}
@@ -164,10 +152,30 @@ def compare(
             raise KeyboardInterrupt(f"compare: stopped while training {_title(label)}")
     return Comparison(
         labels=tuple(built),
-        windows=tuple(int(label) if label in constructors else None for label in built),
+        windows=tuple(int(label) if label.isdecimal() else None for label in built),
         results=tuple(results.values()),
-        **_measure(cell, built, set(others), results, batch, key_data),
+        **_measure(cell, built, set(estimators or ()), results, batch, key_data),
     )
+
+
+def _of_windows(windows, truncation, length):
+    """label -> constructor, for each window that truncates sequences of that length."""
+    windows = _checks.listed("compare", "windows", windows, "a list of integers and None")
+    windows = {_checks.at_least("compare", "windows", w, 1) for w in windows if w is not None}
+    return {str(w): partial(truncation, window=w) for w in sorted(windows) if w < length}
+
+
+def _of_names(estimators):
+    """The user's own constructors, if their names are names."""
+    for name, constructor in estimators.items():
+        if not isinstance(name, str) or not callable(constructor):
+            raise TypeError(
+                f"compare: estimators holds {name!r}: {constructor!r}; expected names of functions of step "
+                "and step_loss."
+            )
+        if name == "full" or name.isdecimal():
+            raise ValueError(f"compare: estimators has the name {name!r}, which is that of a window.")
+    return dict(estimators)
 
 
 def _measure(cell, estimators, drawn, results, batch, key):

@@ -55,8 +55,7 @@ def adjoints_by_lag(
     """Unroll a segment once and prepare the recursion ``∂ℓ_t/∂h_{k-1} = ∂ℓ_t/∂h_k · J_k``.
 
     All t of one lag are done at once, so that a lag costs one batched step however long the sequence. With
-    `over`, Auto axes of a mesh, each device does its own t, and an adjoint that crosses to the next device's
-    is all that they exchange before a sum over t.
+    `over`, Auto axes of a mesh, the steps lie along them, and the compiler decides what the devices exchange.
     """
     batched = batch_step(step)
     trajectory = unroll(batched, params, h_0, segment.xs)

@@ -145,12 +145,7 @@ def bench(
     ['none', 'relu']
     """
     _checks.at_least("remedies.bench", "hidden_size", hidden_size, 1)
-    if remedies is not None:
-        remedies = _checks.listed("remedies.bench", "remedies", remedies, "names or Remedy objects")
-    for r in remedies or ():
-        if not isinstance(r, str):
-            _checks.instance("remedies.bench", "remedies", r, Remedy)
-    chosen = [remedy(r) if isinstance(r, str) else r for r in (REMEDIES if remedies is None else remedies)]
+    chosen = _chosen(tuple(REMEDIES) if remedies is None else remedies)
     solved_below = _solved_below(task) if solved_below is None else solved_below
     key_train, key_held_out = jax.random.split(jax.random.key(0) if key is None else key)
     batches = jax.jit(jax.vmap(task.held_out))(jax.random.split(key_held_out, _HELD_OUT))
@@ -199,6 +194,15 @@ def bench(
         task.name, task.loss_unit, task.baseline, task.baseline_name, solved_below, length, hidden_size, lags,
         tuple(map(outcome, [REMEDIES["none"], *(r for r in chosen if r.name != "none")])),
     )  # fmt: skip
+
+
+def _chosen(remedies):
+    """Each as a `Remedy`."""
+    remedies = _checks.listed("remedies.bench", "remedies", remedies, "names or Remedy objects")
+    return [
+        remedy(r) if isinstance(r, str) else _checks.instance("remedies.bench", "remedies", r, Remedy)
+        for r in remedies
+    ]
 
 
 def _solved_below(task):

@@ -50,6 +50,11 @@ class Batches:
 
     def chunks(self, done: int, chunk: int, stop: int | None) -> Iterator[tuple[int, Batch | None]]:
         """The chunks after `done` steps, each of at most `chunk`; none reaches over a multiple of `stop`."""
+        if self.steps is not None and done > self.steps:
+            raise ValueError(
+                f"training.train: steps is {self.steps}, but the folder holds {done} steps already; expected "
+                "steps of at least that, counted from the very beginning."
+            )
         rest = islice(self._read, done, None) if self._read else (self._data[i] for i in count(done))
         while self.steps is None or done < self.steps:
             size = chunk if self.steps is None else min(chunk, self.steps - done)

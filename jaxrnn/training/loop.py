@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -20,7 +21,7 @@ from jaxrnn.training.callbacks import Callback
 from jaxrnn.training.checkpoint import Checkpoints, opened
 from jaxrnn.training.history import Recorder, TrainResult, describe, nonfinite_step
 from jaxrnn.training.interrupt import noticed
-from jaxrnn.training.mesh import layout_on
+from jaxrnn.training.mesh import Layout, layout_on
 from jaxrnn.training.nonfinite import POLICIES, Failure, stopped
 from jaxrnn.training.optimizers import Optimizer
 from jaxrnn.training.processes import together
@@ -155,48 +156,56 @@ def train(
     look = monitor and jax.jit(jax.vmap(monitor))
     with closing(opened(checkpoints, resume)) as store, together(layout.processes, store.newest):
         state, history = store.begun(state, key, look)
-        training = _Training(update, keys, state, Recorder(history), look, callbacks, store.folder, layout)
-        done, interrupted = training.recorder.done, False
-        if source.steps is not None and done > source.steps:
-            raise ValueError(
-                f"training.train: steps is {source.steps}, but {store.folder} holds {done} steps already; "
-                "expected steps of at least that, counted from the very beginning."
-            )
+        training = _Training(update, key, keys, state, Recorder(history), look, callbacks, store, layout)
+        chunks = source.chunks(training.recorder.done, chunk, monitor_every if monitor else None)
         title = progress if isinstance(progress, str) else "training"
         silent = not (progress and layout.main)
-        bar = tqdm(total=source.steps, initial=done, disable=silent, unit="step", desc=title)
-        with bar, noticed(_say) as stopping:
-            try:
-                if done == 0:
-                    training.look()
-                for size, batches in source.chunks(done, chunk, monitor_every if monitor else None):
-                    loss, grad_norm = training.advance(size, batches, stop=nonfinite == "stop")
-                    bar.set_postfix(loss=f"{loss:.4f}", grad=f"{grad_norm:.3g}", refresh=False)
-                    bar.update(size)
-                    done += size
-                    if done % monitor_every == 0:
-                        training.look()
-                    interrupted, due = layout.any_process(stopping(), store.due(done))
-                    if interrupted:
-                        break
-                    if due:
-                        store.save(training.state, training.history(), key)
-            except KeyboardInterrupt:
-                if layout.processes > 1:  # the others are elsewhere, and nothing can be saved without them
-                    raise
-                interrupted = True
-        store.save(training.state, training.history(), key)
+        bar = tqdm(
+            total=source.steps, initial=training.recorder.done, disable=silent, unit="step", desc=title
+        )
+        with bar:
+            interrupted = training.run(chunks, bar, monitor_every, stop=nonfinite == "stop")
+        training.save()
         return training.result(interrupted=interrupted)
 
 
 class _Training:
     """A training under way: where it is, and how it goes on."""
 
-    def __init__(self, update, keys, state, recorder, look, callbacks, folder, layout):
+    def __init__(self, update, key, keys, state, recorder, look, callbacks, store, layout):
         self.state, self.recorder = state, recorder
-        self._update, self._keys, self._look = update, layout.keys(keys), look
-        self._callbacks, self._folder = (callbacks, folder) if layout.main else ((), None)
-        self._layout, self._programs = layout, Programs(update.chunk, layout)
+        self._update, self._key, self._keys, self._look = update, key, layout.keys(keys), look
+        self._callbacks = callbacks if layout.main else ()
+        self._store, self._layout, self._programs = store, layout, Programs(update.chunk, layout)
+
+    def run(self, chunks, bar, monitor_every, *, stop):
+        """All chunks of steps; whether it was interrupted before their end."""
+        with noticed(_say) as stopping:
+            try:
+                if self.recorder.done == 0:
+                    self.look()
+                for size, batches in chunks:
+                    loss, grad_norm = self.advance(size, batches, stop=stop)
+                    bar.set_postfix(loss=f"{loss:.4f}", grad=f"{grad_norm:.3g}", refresh=False)
+                    bar.update(size)
+                    if self.recorder.done % monitor_every == 0:
+                        self.look()
+                    due = self._store.due(self.recorder.done)
+                    interrupted, due = self._layout.any_process(stopping(), due)
+                    if interrupted:
+                        return True
+                    if due:
+                        self.save()
+            except KeyboardInterrupt:
+                if (
+                    self._layout.processes > 1
+                ):  # the others are elsewhere, and nothing can be saved without them
+                    raise
+                return True
+        return False
+
+    def save(self):
+        self._store.save(self.state, self.history(), self._key)
 
     def history(self):
         return self.recorder.history(self._programs.compile_seconds)
@@ -219,11 +228,13 @@ class _Training:
         bad = nonfinite_step(loss, grad_norm) if stop else None
         if bad:
             raise self._stopped(*bad, loss, grad_norm, numbers, batches)
-        self.state = state
-        times = self.recorder.add(loss, grad_norm, seconds)
-        for i in range(size):
-            self._tell(done + i + 1, {"loss": loss[:, i], "grad_norm": grad_norm[:, i], "seconds": times[i]})
+        self._record(state, loss, grad_norm, seconds)
         return loss[:, -1].mean(), grad_norm[:, -1].mean()
+
+    def _record(self, state, loss, grad_norm, seconds):
+        done, self.state = self.recorder.done, state
+        for i, time in enumerate(self.recorder.add(loss, grad_norm, seconds)):
+            self._tell(done + i + 1, {"loss": loss[:, i], "grad_norm": grad_norm[:, i], "seconds": time})
 
     def _tell(self, step, metrics):
         for callback in self._callbacks:
@@ -233,15 +244,16 @@ class _Training:
         """The error at that step of the chunk, after the finite ones before it are done again."""
         if index:
             part = jax.tree.map(lambda leaf: leaf[:index], (numbers, batches))
-            self.state, rows, seconds = self._programs.run(self.state, self._keys, *part)
-            self.recorder.add(*rows, seconds)
+            state, rows, seconds = self._programs.run(self.state, self._keys, *part)
+            self._record(state, *rows, seconds)
         batch = self._layout.plain(jax.tree.map(lambda leaf: leaf[index], batches))
         of_seed = jax.tree.map(lambda leaf: leaf[seed], self._layout.plain((self.state, self._keys)))
         step = int(numbers[index])
-        arguments = jax.jit(self._update.on_one_device().arguments)(*of_seed, step, batch)
+        arguments = jax.jit(partial(self._update.arguments, layout=Layout()))(*of_seed, step, batch)
         seen = describe(loss, grad_norm, seed, index, step + 1)
         failure = Failure(step + 1, seed, *arguments)
-        return stopped(seen, failure, self.result(interrupted=False), self._folder)
+        folder = self._store.folder if self._layout.main else None
+        return stopped(seen, failure, self.result(interrupted=False), folder)
 
 
 def _say(message):

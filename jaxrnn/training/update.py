@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from typing import Any, NamedTuple
 
@@ -42,27 +41,20 @@ class Update:
         params = self._cell.init(jax.random.fold_in(key, 0)) if params is None else params
         return TrainState(params, self._optimizer.init(params), self._fresh_carry(params, batch))
 
-    def arguments(self, state, key, number, batch):
+    def arguments(self, state, key, number, batch, layout):
         """(params, carry, batch, key), from which the estimator makes the gradient of that step."""
-        params = state.params
+        params, rows = state.params, layout.rows
         data_key, estimator_key = jax.random.split(jax.random.fold_in(key, number + 1))
-        rows = self._layout.rows
         batch = rows(self._data, data_key) if callable(self._data) else batch
         carry = state.carry if self._stream else rows(self._fresh_carry, params, batch)
         return params, carry, batch, estimator_key
-
-    def on_one_device(self):
-        """The same for arrays that lie as if there were no mesh."""
-        update = copy.copy(self)
-        update._layout = Layout()
-        return update
 
     def chunk(self, state, key, numbers, batches):
         """(state, key, numbers [K], batches [K] or None) -> (state, (loss [K], grad_norm [K]))."""
         return lax.scan(lambda state, inputs: self._step(state, key, *inputs), state, (numbers, batches))
 
     def _step(self, state, key, number, batch):
-        params, carry, batch, key = self.arguments(state, key, number, batch)
+        params, carry, batch, key = self.arguments(state, key, number, batch, self._layout)
         estimate, after = self._estimator.estimate(params, carry, batch, key)
         params, opt_state, seen = self._layout.whole(self._updated, params, state.opt_state, estimate)
         if self._skip:

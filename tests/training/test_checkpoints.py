@@ -159,7 +159,7 @@ def test_a_sequence_is_read_from_the_right_batch_on_and_an_iterable_is_skipped_t
         ({"key": jax.random.key(8)}, "something else: key is"),
         ({"seeds": 3}, r"something else: .*W_hh.* is float64\[2, 3, 3\] there and float64\[3, 3, 3\] here"),
         ({"nonfinite": "skip"}, r"something else: .*missing"),
-        ({"steps": 3}, "holds 4 steps already; expected steps of at least that"),
+        ({"steps": 3}, "steps is 3, but the folder holds 4 steps already; expected steps of at least"),
         ({"resume": False}, "holds a training of 4 steps; pass resume=True to go on with it"),
     ],
 )
