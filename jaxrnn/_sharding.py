@@ -25,13 +25,14 @@ Result = TypeVar("Result")
 
 def explicit_mesh(tree: PyTree) -> AbstractMesh | None:
     """The mesh that the arrays of a tree lie on, if it has Explicit axes."""
-    meshes = (jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(tree) if _is_array(leaf))
+    meshes = (jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array))
     return next((mesh for mesh in meshes if mesh.explicit_axes), None)
 
 
 def axes_of(tree: PyTree, dimension: int) -> str | tuple[str, ...] | None:
     """Along which Explicit axes of a mesh this dimension of the arrays is sharded."""
-    specs = (jax.typeof(leaf).sharding.spec for leaf in jax.tree.leaves(tree) if np.ndim(leaf) > dimension)
+    arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+    specs = [jax.typeof(leaf).sharding.spec for leaf in arrays if leaf.ndim > dimension]
     return next((spec[dimension] for spec in specs if len(spec) > dimension and spec[dimension]), None)
 
 

@@ -233,6 +233,21 @@ def test_cells_refuse_sizes_that_are_no_positive_integers(make, sizes):
     wrong((ValueError, TypeError), f"{make.__name__}: .*(expected at least 1|Python integer)", make, *sizes)
 
 
+def test_a_layer_without_state_refuses_one():
+    dense = cells.dense(3, 2)
+    wrong(ValueError, "dense: h_tm1 has entries", dense.step, make_params(dense), [1.0], jnp.ones(3))
+
+
+@pytest.mark.parametrize("kind", ["snap", "uoro"])
+def test_states_of_another_dtype_are_refused_forward_in_time(kind):
+    params, h_0, batch = make_batch(CELL, D, 2, 3)
+    estimator = ESTIMATORS[kind](CELL.step, squared_error)
+    carry = estimator.init(params, h_0.astype(jnp.float16))
+    match = f"gradients.{kind}: state leaf .* is float16 in h_0 but float64"
+    with jax.numpy_dtype_promotion("standard"):
+        wrong(TypeError, match, estimator.estimate, params, carry, batch, jax.random.key(0))
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru", "lstm_dense", "gru_residual_elman"])
 def test_every_cell_refuses_inputs_of_another_size(name):
     cell, d = CELLS[name]

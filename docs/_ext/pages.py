@@ -18,8 +18,8 @@ QUICK_XLA = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split
 )
 """XLA_FLAGS where nearly all of the time is compilation, as in tests.
 
-One piece of LLVM code a program instead of many takes a fifth less, and the older emitters a third; after 0.10
-XLA has no others, and refuses the flag.
+One piece of LLVM code a program instead of many takes a fifth off, the older emitters a third; after
+0.10 XLA has no others, and refuses the flag.
 """
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+^```text\n(.*?)^```$)?", re.S | re.M)

@@ -227,7 +227,7 @@ def _array_rule(annotation):
                 f"{function}: {name} has shape {shape}; expected {expected}"
                 f"{f' with {known}' if known else ''}.{remedy}"
             )
-        if dtype.name not in kinds and not (host and dtype.kind == "f"):
+        if dtype.name not in kinds and not (host and jnp.issubdtype(dtype, np.floating)):
             raise TypeError(f"{function}: {name} has dtype {dtype}; expected {what}.")
         return value
 

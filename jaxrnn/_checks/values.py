@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "installed",
     "instance",
     "integer",
+    "iterated",
     "key",
     "listed",
     "number",
@@ -107,6 +108,16 @@ def listed(function: str, argument: str, values, expected: str) -> tuple:
     if not isinstance(values, Sequence) or isinstance(values, str | bytes):
         raise TypeError(f"{function}: {argument} is {values!r}; expected {expected}.")
     return tuple(values)
+
+
+def iterated(function: str, argument: str, values, expected: str) -> Iterator:
+    """An iterator over the values; TypeError unless there are several, as in no array without axes."""
+    try:
+        return iter(values)
+    except TypeError as error:
+        raise TypeError(
+            f"{function}: {argument} is a {type(values).__name__}; expected {expected}."
+        ) from error
 
 
 def instance(function: str, argument: str, value, kind: type):

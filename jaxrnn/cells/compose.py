@@ -45,6 +45,8 @@ def dense(
     def step(params, h_tm1, x_t):
         _checks.parameters("dense", params, {"W": (m, d), "b": (m,)})
         _checks.shape("dense", "x_t", x_t, (d,), "It reads the layer below, or xs [T, n_in].")
+        if jax.tree.leaves(h_tm1):
+            raise ValueError("dense: h_tm1 has entries; expected (), for this layer has no state.")
         return h_tm1, phi(params["W"] @ x_t + params["b"])
 
     return Cell(init_params, lambda _: (), step)

@@ -120,7 +120,7 @@ def diagnose(
     Raises
     ------
     ValueError
-        If the batch is empty or ill-shaped, sequences < 1, or threshold <= 1.
+        If the batch or h_0 is empty or ill-shaped, sequences < 1, threshold <= 1, or gamma is negative.
 
     Notes
     -----
@@ -139,9 +139,12 @@ def diagnose(
     'vanishing'
     """
     size, length = _checks.batch_shape("diagnose", batch)
+    _checks.states_of_batch("diagnose", h_0, size)
     sequences = min(_checks.at_least("diagnose", "sequences", sequences, 1), size)
     if not threshold > 1:
         raise ValueError(f"diagnose: threshold is {threshold}; expected a factor above 1.")
+    if gamma is not None and not gamma >= 0:
+        raise ValueError(f"diagnose: gamma is {gamma}; a supremum of |φ'| is at least 0.")
     fan_lags = np.unique(np.geomspace(1, length, num=min(length, 10)).round().astype(int))
     measured = jax.tree.map(
         np.asarray, _measure(step, step_loss, params, h_0, batch, jnp.asarray(fan_lags), sequences)

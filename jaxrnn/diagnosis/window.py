@@ -118,9 +118,8 @@ def suggest_window(
         )
     if not 0 < tolerance < 1:
         raise ValueError(f"suggest_window: tolerance is {tolerance}; expected 0 < tolerance < 1.")
-    if not isinstance(batches, Iterable):
-        raise TypeError(f"suggest_window: batches is a {type(batches).__name__}; expected several batches.")
-    batches = [batches] if isinstance(batches, Batch) else list(batches)
+    batches = [batches] if isinstance(batches, Batch) else batches
+    batches = list(_checks.iterated("suggest_window", "batches", batches, "several batches"))
     if len(batches) < 3:
         raise ValueError(
             f"suggest_window: got {len(batches)} batches; expected at least 3, so that they can be compared."

@@ -128,7 +128,7 @@ def adaptive(
     def estimate_where_it_lies(params, carry, batch, key):
         # All sequences choose one window.
         mesh, axes = explicit_mesh((params, carry, batch, key)), axes_of(batch, 0)
-        of_carry = jax.tree.map(lambda leaf: Spec(axes) if leaf.ndim else Spec(), carry)
+        of_carry = jax.tree.map(lambda leaf: Spec(axes) if jnp.ndim(leaf) else Spec(), carry)
         return on_auto_axes(mesh, estimate, params, carry, batch, key, spec=(Spec(), of_carry))
 
     return Estimator(init, estimate_where_it_lies)

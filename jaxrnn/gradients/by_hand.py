@@ -207,13 +207,13 @@ def linear_state_gradients(
     >>> linear_state_gradients(2 * jnp.eye(1), jnp.eye(1), jnp.ones((3, 1))).ravel()  # 1+2+4, 1+2, 1
     Array([7., 3., 1.], dtype=float32)
     """
-    T, n = dL_do.shape[0], W_hh.shape[0]
+    T, n, dL_do = dL_do.shape[0], W_hh.shape[0], jnp.asarray(dL_do)
     _, powers = lax.scan(lambda P, _: (W_hh.T @ P, P), jnp.eye(n, dtype=W_hh.dtype), length=T)
-    rows = []
+    rows = [jnp.zeros((0, n), W_hh.dtype)]
     for t in range(1, T + 1):
         i = jnp.arange(t, T + 1)
-        rows.append(jnp.einsum("pab,pb->a", powers[T - i], dL_do[T + t - i - 1] @ W_yh))
-    return jnp.stack(rows)
+        rows.append(jnp.einsum("pab,pb->a", powers[T - i], dL_do[T + t - i - 1] @ W_yh)[None])
+    return jnp.concatenate(rows)
 
 
 def _same_network(function, params, h_0, xs, readout):

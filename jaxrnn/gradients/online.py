@@ -86,6 +86,8 @@ def online(
         params = jax.tree.map(jnp.asarray, params)
         h_0 = states(params, carry, batch)
         segment = time_major(function, h_0, batch)
+        first_xs = jax.tree.map(lambda leaf: leaf[0], segment.xs)
+        _checks.step_keeps_state(function, batch_step(step), params, h_0, first_xs)
         flat_0 = jax.vmap(ravel)(h_0)
         if init_state is None:
             influence = carry.influence
@@ -126,7 +128,9 @@ def online_gradients(step, step_loss, rule, params, h_0, influence, segment, noi
         loss, (direct, from_h) = jax.value_and_grad(loss_of_step, argnums=(0, 1))(params, h, row)
         through = jax.vmap(partial(rule.pull, params))(influence, jax.vmap(ravel)(from_h))
         grads = jax.tree.map(lambda g, d, s: g + d + jnp.sum(s, axis=0), grads, direct, through)
-        influence = jax.vmap(advance)(h, row.xs, influence, noise)
+        advanced = jax.vmap(advance)(h, row.xs, influence, noise)
+        # Where parameters differ in dtype, products of theirs have the widest.
+        influence = jax.tree.map(lambda new, old: new.astype(old.dtype), advanced, influence)
         h, _ = batched(params, h, row.xs)
         return (OnlineCarry(h, influence), grads), loss
 

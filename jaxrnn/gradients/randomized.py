@@ -166,9 +166,8 @@ def _estimator(function, step, step_loss, draw, recursive, init_state):
     def noise(params, carry, batch, key):
         del params, carry
         B, T = _checks.batch_shape(function, batch)
-        return draw(
-            key, T, B, widest(jnp.result_type(float) if batch.weights is None else batch.weights.dtype)
-        )
+        weights = jnp.result_type(float if batch.weights is None else batch.weights)
+        return draw(key, T, B, widest(weights if jnp.issubdtype(weights, jnp.floating) else float))
 
     def estimate(params, carry, batch, key, xi):
         del key

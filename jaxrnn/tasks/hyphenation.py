@@ -111,11 +111,9 @@ def hyphenation(
 
 
 def _distinct(words, length):
-    words = list(words) if isinstance(words, Iterable) else words
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise TypeError(
-            f"tasks.hyphenation: words is a {type(words).__name__}; expected strings, a word each."
-        )
+    words = list(_checks.iterated("tasks.hyphenation", "words", words, "strings, a word each"))
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError("tasks.hyphenation: words holds what is no string; expected strings, a word each.")
     kept = {word.lower() for word in words}
     for word in kept:
         if not word.isalpha():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain, count, islice
 
 import jax
@@ -36,12 +36,8 @@ class Batches:
             self.steps = len(data) if steps is None else min(steps, len(data))
             head = [data[i] for i in range(min(1, len(data)))]
         else:
-            if not isinstance(data, Iterable):
-                raise TypeError(
-                    f"training.train: data is a {type(data).__name__}; expected a function of a key, a "
-                    "sequence or an iterable of Batch."
-                )
-            batches = iter(data)
+            expected = "a function of a key, a sequence or an iterable of Batch"
+            batches = _checks.iterated("training.train", "data", data, expected)
             head = list(islice(batches, 1))
             self._read = islice(chain(head, batches), steps)
         if not head:

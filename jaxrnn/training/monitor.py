@@ -74,7 +74,7 @@ def norm_monitor(
     size, length = _checks.batch_shape("training.norm_monitor", batch)
     checked = _checks.indices("training.norm_monitor", "lags", lags, length)
     count = min(_checks.at_least("training.norm_monitor", "sequences", sequences, 1), size)
-    xs = jax.tree.map(lambda leaf: leaf[:count], batch.xs)
+    xs = _checks.first_sequences("training.norm_monitor", batch, count)
     at = np.unique(np.linspace(checked.max(initial=0), length, _TIMES).round().astype(int))
     pairs = {"at": at.tolist(), "lags": checked.tolist()}
 

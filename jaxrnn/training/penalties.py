@@ -107,7 +107,8 @@ def pascanu_penalty(cell: Cell, step_loss: StepLoss) -> Penalty:
             trajectory = unroll(cell.step, fixed, h_0, xs, length=length)
             return jnp.sum(jax.vmap(of_step)(lax.stop_gradient(trajectory.h_tm1s), xs, gs))
 
-        return jnp.mean(jax.vmap(of_sequence)(h_0, batch.xs, jax.grad(total)(nothing)))
+        xs = _checks.first_sequences("training.pascanu_penalty", batch, size)
+        return jnp.mean(jax.vmap(of_sequence)(h_0, xs, jax.grad(total)(nothing)))
 
     return penalty
 
@@ -211,7 +212,7 @@ def _of_chains(function, cell, sequences, of_chain):
             trajectory = unroll(cell.step, params, h_0, xs, length=length)
             return of_chain(step_jacobians(cell.step, params, trajectory))
 
-        first = jax.tree.map(lambda leaf: leaf[: min(size, sequences)], batch.xs)
+        first = _checks.first_sequences(function, batch, min(size, sequences))
         return jnp.mean(jax.vmap(of_sequence)(first))
 
     return penalty

@@ -214,7 +214,11 @@ def test_one_lstm_sequence_with_weights_is_diagnosed():
 @pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"sequences": 0}, "diagnose: sequences is 0"), ({"threshold": 1.0}, "diagnose: threshold is 1.0")],
+    [
+        ({"sequences": 0}, "diagnose: sequences is 0"),
+        ({"threshold": 1.0}, "diagnose: threshold is 1.0"),
+        ({"gamma": -0.5}, "diagnose: gamma is -0.5"),
+    ],
 )
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):

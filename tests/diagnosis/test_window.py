@@ -141,6 +141,7 @@ def test_a_slow_part_behind_a_fast_one_is_noticed_where_few_lags_are_looked_at()
         (ValueError, {"tolerance": 0.0}, "tolerance is 0.0"),
         (TypeError, {"truncation": "both"}, "truncation is a str; expected a function"),
         (ValueError, {"batches": BATCHES[0]}, "got 1 batches; expected at least 3"),
+        (TypeError, {"batches": jnp.ones(())}, "batches is a ArrayImpl; expected several batches"),
         (ValueError, {"batches": BATCHES[:2]}, "got 2 batches; expected at least 3"),
     ],
 )

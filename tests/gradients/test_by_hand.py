@@ -129,6 +129,18 @@ def test_linear_state_gradients_have_the_closed_form_of_e7():
     assert_close(closed, result.dL_dh, EPS_12)
 
 
+@pytest.mark.usefixtures("unchecked_types")
+def test_linear_state_gradients_take_what_numpy_has_and_no_steps_at_all():
+    params, h_0, xs, targets = problem()
+    dL_do = by_hand.bptt(params, h_0, xs, targets, activation="linear", head="identity").dL_do
+    of = jax.jit(lambda dL_do: by_hand.linear_state_gradients(params["W_hh"], params["W_yh"], dL_do))
+    closed_over = jax.jit(
+        lambda: by_hand.linear_state_gradients(params["W_hh"], params["W_yh"], np.asarray(dL_do))
+    )
+    assert_close(closed_over(), of(dL_do))
+    assert of(dL_do[:0]).shape == (0, len(params["W_hh"]))
+
+
 def test_slopes_keep_their_digits_at_saturation():
     params = {"W_hx": jnp.eye(1), "W_hh": jnp.zeros((1, 1)), "b_h": jnp.zeros(1)}
     xs = jnp.full((1, 1), 9.0, jnp.float32)

@@ -103,6 +103,8 @@ def test_baseline_is_the_cross_entropy_of_the_frequency_of_hyphens_where_every_w
         (WORDS, {"language": "xx"}, ValueError, "language is 'xx'; expected one of 'af'"),
         ([*WORDS, "two words"], {}, ValueError, "words holds 'two words'; expected letters only"),
         ([*WORDS, ""], {}, ValueError, "words holds ''; expected letters only"),
+        (np.ones(()), {}, TypeError, "words is a ndarray; expected strings, a word each"),
+        ([*WORDS, 1], {}, TypeError, "words holds what is no string"),
         (["one"], {}, ValueError, "tasks.hyphenation: 1 items are too few"),
         (WORDS, {"length": 2}, ValueError, "tasks.hyphenation: 0 items are too few"),
         (WORDS, {"length": 0}, ValueError, "tasks.hyphenation: length is 0; expected at least 1"),

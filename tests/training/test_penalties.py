@@ -60,6 +60,15 @@ def test_flossing_of_one_linear_unit_in_closed_form():
     assert_close((found, grads["W_hh"]), (np.log(0.5) ** 2, np.full((1, 1), 2 * np.log(0.5) / -0.5)))
 
 
+@every_penalty
+def test_numpy_arrays_that_jit_closes_over_are_a_batch(name):
+    cell, d = CELLS["elman_tanh"]
+    params, _, batch = make_batch(cell, d, 2, 6)
+    of_numpy = jax.tree.map(np.asarray, batch)
+    found = jax.jit(lambda params: PENALTIES[name](cell)(params, of_numpy))(params)
+    assert_close(found, value_of(name, cell, params, batch))
+
+
 def chains(cell, params, batch):
     h_0 = cell.init_state(params)
     return [np.asarray(run_jacobians(cell, params, h_0, xs)[1]) for xs in batch.xs]

@@ -201,6 +201,10 @@ def _losses():
     batch = _arguments()["batch"]
     parts = Batch(*[Real(kind.value, nan=False, fits=any_size) for kind in batch.kinds[:2]], Fixed(None))
     batch = Tree(parts)
+    # It puts keys beside the inputs, which may be any tree [B, T, ...].
+    batch.bad = batch.bad.filter(
+        lambda bad: not any(word in bad.label for word in ("swapped", "complex", "keys", "None", "an empty"))
+    )
     yield Call("cells.with_keys", lambda batch, key: jax.random.key_data(cells.with_keys(batch, key).xs[1]),
                {"batch": batch, "key": Key()})  # fmt: skip
 
@@ -216,9 +220,12 @@ def _training():
         ),
         "flossing_penalty": (training.flossing_penalty, {"k": Count(1, 1, 3), "sequences": Count(1, 1)}),
     }
+    # Penalties on Jacobians read the inputs only.
+    inputs = Tree(Batch(found["batch"].kinds.xs, *map(Fixed, found["batch"].value[1:])))
     for name, (make, options) in penalties.items():
         probe = lambda cell, params, batch, make=make, **o: make(cell, **o)(params, batch)  # noqa: E731
-        yield Call(f"training.{name}", probe, {"cell": cell} | of_loss | options)
+        read = of_loss if name == "pascanu_penalty" else of_loss | {"batch": inputs}
+        yield Call(f"training.{name}", probe, {"cell": cell} | read | options)
     full = gradients.full(CELL.step, losses.squared_error)
 
     def penalized(estimator, penalty, weight, params, batch):
@@ -237,7 +244,7 @@ def _training():
         return training.norm_monitor(cell, batch, **options)(params)
 
     watch = {"cell": cell, "sequences": Count(1, 1), "lags": Opaque([1], [9], [-1], [1.0], ["a"], 1, [[1]])}
-    yield Call("training.norm_monitor", watched, of_loss | watch)
+    yield Call("training.norm_monitor", watched, {"params": found["params"], "batch": inputs} | watch)
 
     def monitored(optimizer, callback, every):
         made = training.monitor(optimizer, callback, every=every)

@@ -52,12 +52,17 @@ def _square(shape):
     return len(shape) == 3 and shape[1] == shape[2] > 0
 
 
+def _reaches_t(shape):
+    """Whether pairs up to t = 3 are within."""
+    return _square(shape) and shape[0] >= 3
+
+
 def _several_steps(shape):
     return _square(shape) and shape[0] > 0
 
 
 def _of_chains(js):
-    table, some = Real(js, fits=_square), Real(js, fits=lambda shape: _square(shape) and shape[0] >= 3)
+    table, some = Real(js, fits=_square), Real(js, fits=_reaches_t)
     pairs = {"t": Count(3, 1, T, optional=True), "k": Count(1, 0, 3)}
     rows = {"at": Indices([T]), "lags": Indices([1])}
     yield Call("jacobians.norms", jacobians.norms, {"js": table})
@@ -130,9 +135,11 @@ def _of_steps():
         yield Call("jacobians.product", jacobians.product, run | pairs)
         yield Call("jacobians.last_products", jacobians.last_products, run)
         yield Call("jacobians.input_jacobians", jacobians.input_jacobians, run)
-        top = {"top": Count(1, 1, 3), "sweeps": Count(1, 1)}
-        yield Call("jacobians.leading_spectrum", jacobians.leading_spectrum, run | pairs | top)
-        counts = {"k": Count(1, 1, 3), "warm_up": Count(1, 0, T - 1)}
+        n = sum(leaf.size for leaf in jax.tree.leaves(trajectory.h_0))
+        to_end = {"t": Count(3, 1, T, optional=True), "k": Count(1, 0, 3)}
+        top = {"top": Count(1, 1, n), "sweeps": Count(1, 1)}
+        yield Call("jacobians.leading_spectrum", jacobians.leading_spectrum, run | to_end | top)
+        counts = {"k": Count(1, 1, n), "warm_up": Count(1, 0, T - 1)}
         yield Call("jacobians.leading_growth_rates", jacobians.leading_growth_rates, run | counts)
 
 
@@ -164,7 +171,7 @@ def _of_oracle(js):
     js = np.asarray(js)
     pairs = {"t": Count(3, 1, T, optional=True), "k": Count(1, 0, 3)}
     for name in ("log_norm", "spectrum"):
-        arguments = {"js": Real(js, nan=False)} | pairs
+        arguments = {"js": Real(js, nan=False, fits=_reaches_t)} | pairs
         yield Call(f"jacobians.oracle.{name}", getattr(oracle, name), arguments, eager=True)
 
 

@@ -80,7 +80,9 @@ def bad_calls(call: Call) -> st.SearchStrategy[dict[str, Bad]]:
 
 def _must_be_refused(bad):
     """Whether one of them is wrong by itself, and they are no two shapes that fit together."""
-    of_shape = [any(word in one.label for word in ("shape", "swapped", "transposed")) for one in bad.values()]
+    of_shape = [
+        any(word in one.label for word in ("shape", "swapped", "transposed", "empty")) for one in bad.values()
+    ]
     return any(one.verdict == "refuse" for one in bad.values()) and sum(of_shape) < 2
 
 

@@ -379,12 +379,12 @@ class Tree(Kind):
     def _swapped(self):
         """Two leaves of different shapes in each other's place, or a matrix transposed."""
         values = {name: self.kinds[name].value for name in self.names}
-        made = {}
-        for a in self.names:
+        made, read = {}, [name for name in self.names if not isinstance(self.kinds[name], Fixed)]
+        for a in read:
             shape = getattr(values[a], "shape", ())
             if len(shape) == 2 and shape[0] != shape[1]:
                 made[f"{a} transposed"] = self._of(values | {a: values[a].T})
-            for b in self.names:
+            for b in read:
                 if shape != getattr(values[b], "shape", ()):
                     made[f"{a} and {b} swapped"] = self._of(values | {a: values[b], b: values[a]})
         if not made:
