@@ -127,10 +127,12 @@ def online_gradients(step, step_loss, rule, params, h_0, influence, segment, noi
         row, noise = inputs
         loss, (direct, from_h) = jax.value_and_grad(loss_of_step, argnums=(0, 1))(params, h, row)
         through = jax.vmap(partial(rule.pull, params))(influence, jax.vmap(ravel)(from_h))
-        grads = jax.tree.map(lambda g, d, s: g + d + jnp.sum(s, axis=0), grads, direct, through)
+        added = jax.tree.map(lambda g, d, s: g + d + jnp.sum(s, axis=0), grads, direct, through)
         advanced = jax.vmap(advance)(h, row.xs, influence, noise)
         # Where parameters differ in dtype, products of theirs have the widest.
-        influence = jax.tree.map(lambda new, old: new.astype(old.dtype), advanced, influence)
+        grads, influence = jax.tree.map(
+            lambda new, old: new.astype(old.dtype), (added, advanced), (grads, influence)
+        )
         h, _ = batched(params, h, row.xs)
         return (OnlineCarry(h, influence), grads), loss
 
