@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import jax
 import numpy as np
 
+from jaxrnn import _checks
 from jaxrnn._pytree import is_key
 
 __all__ = ["load", "save"]
@@ -60,9 +61,7 @@ def load(path: str | Path) -> Any:
     ValueError
         If the file was not written by `save`.
     """
-    path = _npz("results.load", path)
-    if not path.is_file():
-        raise FileNotFoundError(f"results.load: there is no file {path}.")
+    path = _checks.file("results.load", "path", _npz("results.load", path))
     foreign = ValueError(f"results.load: {path.name} was not written by jaxrnn's save.")
     try:
         file = np.load(path, allow_pickle=False)

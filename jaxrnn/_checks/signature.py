@@ -10,12 +10,14 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import AbstractArray
 
 from jaxrnn._checks import sequences, trees, values
@@ -133,7 +135,8 @@ def _rule(parameter, hint, gradient):
         rule = _tree_rule(False)
     else:
         arrays = [option for option in options if _is_array(option)]
-        rule = _array_rule(arrays[0]) if arrays else _of_kind(options[0]) if len(options) == 1 else None
+        one = _path if set(options) == {str, Path} else _of_kind(options[0]) if len(options) == 1 else None
+        rule = _array_rule(arrays[0]) if arrays else one
     if rule is None:
         return None
 
@@ -154,7 +157,9 @@ def _of_kind(hint):
     """The rule of a class or a function type; a normalisation or activation is named by the cell itself."""
     if typing.get_origin(hint) is Callable or hint is Callable:
         return _function
-    if hint in (Batch, Cell, Estimator, Trajectory) or (
+    if typing.get_origin(hint) in (dict, Mapping):
+        return _mapping_rule(_of_kind(typing.get_args(hint)[1]))
+    if hint in (Batch, Cell, Estimator, Mesh, Trajectory) or (
         inspect.isclass(hint)
         and issubclass(hint, tuple)
         and hasattr(hint, "_fields")
@@ -162,6 +167,23 @@ def _of_kind(hint):
     ):
         return lambda function, name, value, _: values.instance(function, name, value, hint)
     return {int: _integer, float: _number, str: _string}.get(hint)
+
+
+def _mapping_rule(of_value):
+    """The rule of a dict, and of each of its values."""
+
+    def rule(function, name, value, sizes):
+        for key, entry in values.mapping(function, name, value).items():
+            if of_value is not None:
+                of_value(function, f"{name}[{key!r}]", entry, sizes)
+        return value
+
+    return rule
+
+
+def _path(function, name, value, sizes):
+    del sizes
+    return values.path(function, name, value)
 
 
 def _function(function, name, value, sizes):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +19,7 @@ __all__ = [
     "array",
     "at_least",
     "choice",
+    "file",
     "fraction",
     "installed",
     "instance",
@@ -24,8 +27,10 @@ __all__ = [
     "iterated",
     "key",
     "listed",
+    "mapping",
     "number",
     "numbers",
+    "path",
     "real",
 ]
 
@@ -110,14 +115,37 @@ def listed(function: str, argument: str, values, expected: str) -> tuple:
     return tuple(values)
 
 
+def path(function: str, argument: str, value) -> Path:
+    """`value` as a Path; TypeError unless it is one or a string."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise TypeError(f"{function}: {argument} is {value!r}; expected a path.")
+    return Path(value)
+
+
+def file(function: str, argument: str, value) -> Path:
+    """`value` as the Path of a file; FileNotFoundError unless there is one."""
+    found = path(function, argument, value)
+    if not found.is_file():
+        raise FileNotFoundError(f"{function}: there is no file {found}.")
+    return found
+
+
+def mapping(function: str, argument: str, value) -> Mapping:
+    """`value` itself; TypeError unless it is a dict or another mapping."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{function}: {argument} is a {type(value).__name__}; expected a dict.")
+    return value
+
+
 def iterated(function: str, argument: str, values, expected: str) -> Iterator:
-    """An iterator over the values; TypeError unless there are several, as in no array without axes."""
+    """An iterator over the values; TypeError for a string and an array without axes, too."""
     try:
-        return iter(values)
-    except TypeError as error:
-        raise TypeError(
-            f"{function}: {argument} is a {type(values).__name__}; expected {expected}."
-        ) from error
+        found = None if isinstance(values, str | bytes) else iter(values)
+    except TypeError:  # of an array without axes
+        found = None
+    if found is None:
+        raise TypeError(f"{function}: {argument} is a {type(values).__name__}; expected {expected}.")
+    return found
 
 
 def instance(function: str, argument: str, value, kind: type):

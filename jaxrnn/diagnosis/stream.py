@@ -103,6 +103,7 @@ def stream_growth_rates(
     array([-0.69])
     """
     h_0 = h_0 if carry is None else carry.h
+    _checks.floating_leaves("diagnosis.stream_growth_rates", "h_0", h_0, "It is a state of one sequence.")
     n = ravel(h_0).size
     if _checks.at_least("diagnosis.stream_growth_rates", "k", k, 1) > n:
         raise ValueError(f"diagnosis.stream_growth_rates: k is {k}; the state has n = {n} directions.")
@@ -110,6 +111,7 @@ def stream_growth_rates(
         Q, nothing = random_directions(n, k, ravel(h_0).dtype), np.zeros(k)
         carry = StreamCarry(h_0, Q, 0, 0, nothing, nothing)
     advance = jax.jit(lambda at, xs: _advance(step, params, at, xs))
+    chunks = _checks.iterated("diagnosis.stream_growth_rates", "chunks", chunks, "inputs [T, ...] each")
     for xs in tqdm(chunks, disable=not progress, unit="chunk"):
         size = _checks.leading_axis("diagnosis.stream_growth_rates", "a chunk", xs)
         if not size:

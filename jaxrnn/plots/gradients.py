@@ -37,6 +37,8 @@ def plot_gradient_by_lag(
     label : a name for the legend; call again with the same `ax` to compare networks.
     ax : axes to draw into.
     """
+    if horizon is not None:
+        _checks.at_least("plots.plot_gradient_by_lag", "horizon", horizon, 0)
     ax = axes(ax)
     profile = finite(lag_profile)
     total = np.nansum(profile)
@@ -53,7 +55,8 @@ def plot_gradient_by_lag(
     )
     if horizon is not None:
         ax.axvline(horizon, color=color, linestyle="--", label=f"99 % within lag {horizon}")
-    for window in windows:
+    for window in _checks.iterated("plots.plot_gradient_by_lag", "windows", windows, "windows K"):
+        _checks.at_least("plots.plot_gradient_by_lag", "windows", window, 1)
         ax.axvline(window, color="0.4", linewidth=0.8, linestyle=":")
         ax.annotate(
             f"K = {window}",

@@ -73,6 +73,8 @@ def plot_depth_time(blocks: dict[str, dict[str, Norms]], *, ax: Axes | None = No
     ValueError
         If a table is not that of one sequence, or its last row is not that of T with all k.
     """
+    if not blocks:
+        raise ValueError("plots.plot_depth_time: blocks is empty; expected those of jacobians.block_norms.")
     top = list(blocks)[-1]
     shape = np.shape(blocks[top][top].log_norm)
     # The last entry is lag 0, whose norm is 1, unless the columns are lags or the row is an earlier time.

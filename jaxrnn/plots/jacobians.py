@@ -78,6 +78,8 @@ def plot_block_norms(blocks: dict[str, dict[str, Norms]], *, ax: Axes | None = N
     ValueError
         If a table is not of all pairs.
     """
+    if not blocks:
+        raise ValueError("plots.plot_block_norms: blocks is empty; expected those of jacobians.block_norms.")
     ax = axes(ax)
     for i, (to, row) in enumerate(blocks.items()):
         for j, (of, block) in enumerate(row.items()):

@@ -134,6 +134,12 @@ def plot_fidelity(
     ValueError
         If there are not as many fidelities as windows, or none.
     """
+    windows = list(_checks.iterated("plots.plot_fidelity", "windows", windows, "windows K"))
+    for window in windows:
+        _checks.at_least("plots.plot_fidelity", "windows", window, 1)
+    fidelities = list(_checks.iterated("plots.plot_fidelity", "fidelities", fidelities, "one a window"))
+    for found in fidelities:
+        _checks.instance("plots.plot_fidelity", "fidelities", found, Fidelity)
     if not 0 < len(windows) == len(fidelities):
         raise ValueError(
             f"plots.plot_fidelity: got {len(windows)} windows and {len(fidelities)} fidelities; expected one "

@@ -76,7 +76,7 @@ def series(
         if column is None:
             column, inputs = "high", _PRICES if inputs is None else inputs
     else:
-        table = _read_csv(Path(path))
+        table = _read_csv(_checks.file("tasks.series", "path", path))
         column = table.only_column() if column is None else column
     inputs = (column,) if inputs is None else (inputs,) if isinstance(inputs, str) else tuple(inputs)
     if not inputs:

@@ -63,7 +63,7 @@ def text(
         name, characters = python_topics()
         content = characters.encode()
     else:
-        name, content, characters = _read(Path(path))
+        name, content, characters = _read(_checks.file("tasks.text", "path", path))
     if alphabet == "letters":
         characters = " ".join("".join(c if c in _LETTERS else " " for c in characters.lower()).split())
     if not characters:

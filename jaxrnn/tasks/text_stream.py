@@ -104,7 +104,8 @@ def text_stream(
     length = _checks.at_least("tasks.text_stream", "length", length, 1)
     batch_size = _checks.at_least("tasks.text_stream", "batch_size", batch_size, 1)
     _checks.choice("tasks.text_stream", "alphabet", alphabet, ("bytes", "letters"))
-    return TextStream(Path(path), length, batch_size, alphabet, one_hot)
+    path = _checks.file("tasks.text_stream", "path", path)
+    return TextStream(path, length, batch_size, alphabet, one_hot)
 
 
 def _alphabet(name):

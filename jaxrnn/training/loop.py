@@ -143,6 +143,7 @@ def train(
         if name != "steps" or value is not None:
             _checks.at_least("training.train", name, value, 1)
     _checks.choice("training.train", "nonfinite", nonfinite, POLICIES)
+    callbacks = tuple(_checks.iterated("training.train", "callbacks", callbacks, "functions"))
     for callback in callbacks:
         if not callable(callback):
             raise TypeError(

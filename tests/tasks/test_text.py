@@ -148,11 +148,10 @@ def test_the_shortest_usable_text_has_two_windows(tmp_path, length):
         text(path, length=length)
 
 
-def test_a_missing_file_and_a_folder_are_os_errors(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        text(tmp_path / "none.txt")
-    with pytest.raises(IsADirectoryError):
-        text(tmp_path)
+def test_a_missing_file_and_a_folder_are_no_files(tmp_path):
+    for path in (tmp_path / "none.txt", tmp_path):
+        with pytest.raises(FileNotFoundError, match=f"tasks.text: there is no file {path}"):
+            text(path)
 
 
 @pytest.mark.usefixtures("unchecked_types")

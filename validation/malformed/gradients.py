@@ -10,19 +10,31 @@ import numpy as np
 import optax
 
 import jaxrnn
-from jaxrnn import Batch, cells, gradients, losses, training
+from jaxrnn import Batch, cells, gradients, losses
 from jaxrnn.gradients import by_hand
 from validation.malformed.cells import kind_of, params_of
 from validation.malformed.judge import Call
-from validation.malformed.kinds import Choice, Count, Fixed, Function, Key, Number, Opaque, Real, Tree
+from validation.malformed.kinds import (
+    Choice,
+    Count,
+    Fixed,
+    Function,
+    Key,
+    Number,
+    Opaque,
+    Real,
+    Tree,
+    refused,
+)
 
-__all__ = ["calls"]
+__all__ = ["CELL", "T", "batch_arguments", "calls"]
 
 B, T, D = 2, 4, 2
 CELL = cells.stack(cells.elman(D, 3), cells.dense(3, 1))
 
 
-def _arguments(cell=CELL, out=(1,), weighted=True):
+def batch_arguments(cell=CELL, out=(1,), weighted=True):
+    """Kinds of the parameters, states and batch of a network."""
     rng, params = np.random.default_rng(4), params_of(cell)
     xs, targets = (jnp.asarray(rng.normal(size=(B, T, *size))) for size in ((D,), out))
     batch = Batch(
@@ -39,7 +51,7 @@ def _arguments(cell=CELL, out=(1,), weighted=True):
 
 def _of_estimator(name, constructor, *, random=False, **options):
     """One whole estimate, and a second one with the carry of the first as an argument."""
-    cell, found = CELL, _arguments()
+    cell, found = CELL, batch_arguments()
     key = {"key": Key() if random else Fixed(jax.random.key(0))}
 
     def estimated(params, h_0, batch, key, **options):
@@ -92,7 +104,7 @@ def _estimators():
     yield from _of_estimator("rtrl", gradients.rtrl)
     yield from _of_estimator("uoro", gradients.uoro, random=True)
     yield from _of_estimator("forward", gradients.forward, random=True, directions=Count(2, 1))
-    found = _arguments()
+    found = batch_arguments()
     params = found["params"].value
     run = jax.jit(lambda p, xs: jaxrnn.unroll(CELL.step, p, CELL.init_state(p), xs))(
         params, found["batch"].value.xs[0]
@@ -117,7 +129,7 @@ def _estimators():
 
 
 def _measures():
-    step, loss, found = Function(CELL.step), Function(losses.squared_error), _arguments()
+    step, loss, found = Function(CELL.step), Function(losses.squared_error), batch_arguments()
     network = {"step": step, "step_loss": loss}
     yield Call("gradients.loss", gradients.loss, network | found)
     yield Call("gradients.decompose", gradients.decompose, network | found)
@@ -198,7 +210,7 @@ def _losses():
     weights = {"lengths": lengths, "length": Count(4, 3), "form": Choice("mean", ("last", "mean", "sum"))}
     yield Call("weights_from_lengths", jaxrnn.weights_from_lengths, weights)
     any_size = lambda shape: shape[:2] == (B, T)  # noqa: E731
-    batch = _arguments()["batch"]
+    batch = batch_arguments()["batch"]
     parts = Batch(*[Real(kind.value, nan=False, fits=any_size) for kind in batch.kinds[:2]], Fixed(None))
     batch = Tree(parts)
     # It puts keys beside the inputs, which may be any tree [B, T, ...].
@@ -209,62 +221,8 @@ def _losses():
                {"batch": batch, "key": Key()})  # fmt: skip
 
 
-def _training():
-    found, cell = _arguments(weighted=False), Opaque(CELL)
-    of_loss = {"params": found["params"], "batch": found["batch"]}
-    penalties = {
-        "pascanu_penalty": (lambda cell: training.pascanu_penalty(cell, losses.squared_error), {}),
-        "spectral_norm_penalty": (
-            training.spectral_norm_penalty,
-            {"lag": Count(2, 1, T), "sequences": Count(1, 1)},
-        ),
-        "flossing_penalty": (training.flossing_penalty, {"k": Count(1, 1, 3), "sequences": Count(1, 1)}),
-    }
-    # Penalties on Jacobians read the inputs only.
-    inputs = Tree(Batch(found["batch"].kinds.xs, *map(Fixed, found["batch"].value[1:])))
-    for name, (make, options) in penalties.items():
-        probe = lambda cell, params, batch, make=make, **o: make(cell, **o)(params, batch)  # noqa: E731
-        read = of_loss if name == "pascanu_penalty" else of_loss | {"batch": inputs}
-        yield Call(f"training.{name}", probe, {"cell": cell} | read | options)
-    full = gradients.full(CELL.step, losses.squared_error)
-
-    def penalized(estimator, penalty, weight, params, batch):
-        made = training.penalized(estimator, penalty, weight)
-        return made.estimate(params, found["h_0"].value, batch, jax.random.key(0))[0]
-
-    penalty = training.pascanu_penalty(CELL, losses.squared_error)
-    weighted = {
-        "estimator": Opaque(full),
-        "penalty": Function(penalty),
-        "weight": Number(1.0, lambda x: 0 <= x < np.inf),
-    }
-    yield Call("training.penalized", penalized, weighted | of_loss)
-
-    def watched(cell, batch, params, **options):
-        return training.norm_monitor(cell, batch, **options)(params)
-
-    watch = {"cell": cell, "sequences": Count(1, 1), "lags": Opaque([1], [9], [-1], [1.0], ["a"], 1, [[1]])}
-    yield Call("training.norm_monitor", watched, {"params": found["params"], "batch": inputs} | watch)
-
-    def monitored(optimizer, callback, every):
-        made = training.monitor(optimizer, callback, every=every)
-        params = {"w": jnp.ones(2)}
-        return made.update(params, made.init(params), params)[0]
-
-    monitor = {
-        "optimizer": Opaque(optax.sgd(0.1)),
-        "callback": Function(lambda *_: None),
-        "every": Count(2, 1),
-    }
-    yield Call("training.monitor", monitored, monitor)
-    adam = lambda **o: training.clipped_adam(**o).update(  # noqa: E731
-        {"w": jnp.ones(2)}, training.clipped_adam(**o).init({"w": jnp.ones(2)})
-    )[0]
-    yield Call("training.clipped_adam", adam, {"max_norm": Number(1.0, lambda x: x > 0)})
-
-
 def _diagnosis():
-    found = _arguments()
+    found = batch_arguments()
     one = {"step": Function(CELL.step), "step_loss": Function(losses.squared_error)} | found
     one |= {"sequences": Count(2, 1), "threshold": Number(100.0, lambda x: x > 1)}
     one |= {"gamma": Number(1.0, lambda x: x >= 0, optional=True)}
@@ -272,7 +230,7 @@ def _diagnosis():
         "W_hh": Real(np.eye(3), optional=True, fits=lambda s: len(s) == 2 and s[0] == s[1] > 0, nan=False)
     }
     judged = lambda **o: jaxrnn.diagnose(**o).window_error  # noqa: E731
-    yield Call("diagnose", judged, {name: _refused(kind) for name, kind in one.items()}, eager=True)
+    yield Call("diagnose", judged, {name: refused(kind) for name, kind in one.items()}, eager=True)
     batch = found["batch"].value
     advice = {
         "cell": Opaque(CELL),
@@ -282,7 +240,7 @@ def _diagnosis():
     advice |= {"step_loss": Function(losses.squared_error), "tolerance": Number(0.1, lambda x: 0 < x < 1)}
     advice |= {"truncation": Function(gradients.chunked), "lags": Count(2, 1, optional=True)}
     asked = lambda **o: jaxrnn.suggest_window(**o).bias  # noqa: E731
-    yield Call("suggest_window", asked, {name: _refused(kind) for name, kind in advice.items()}, eager=True)
+    yield Call("suggest_window", asked, {name: refused(kind) for name, kind in advice.items()}, eager=True)
     data = lambda key: batch  # noqa: E731, ARG005
     compared = {"cell": Opaque(CELL), "step_loss": Function(losses.squared_error), "data": Function(data)}
     compared |= {
@@ -301,17 +259,10 @@ def _diagnosis():
         "progress": Fixed(False),
     }
     run = lambda **o: jaxrnn.compare(**o).cosine  # noqa: E731
-    yield Call("compare", run, {name: _refused(kind) for name, kind in compared.items()}, eager=True)
-
-
-def _refused(kind):
-    """Without what may be answered by a result, which takes a compilation each."""
-    if not isinstance(kind, Fixed):
-        kind.bad = kind.bad.filter(lambda bad: bad.verdict == "refuse")
-    return kind
+    yield Call("compare", run, {name: refused(kind) for name, kind in compared.items()}, eager=True)
 
 
 def calls():
     """Every call of this room."""
-    for room in (_estimators, _measures, _by_hand, _losses, _training, _diagnosis):
+    for room in (_estimators, _measures, _by_hand, _losses, _diagnosis):
         yield from room()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -262,7 +263,11 @@ def _as_users_have_it():
     # JAX would take longer to shorten a traceback than the library to refuse.
     jax.config.update("jax_traceback_filtering", "off")
     try:
-        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        with (
+            jax.numpy_rank_promotion("allow"),
+            jax.numpy_dtype_promotion("standard"),
+            warnings.catch_warnings(category=DeprecationWarning, action="ignore"),
+        ):
             yield
     finally:
         jax.config.update("jax_traceback_filtering", filtering)

@@ -28,6 +28,7 @@ __all__ = [
     "Traced",
     "Tree",
     "materialised",
+    "refused",
 ]
 
 
@@ -320,6 +321,13 @@ class Fixed(Kind):
     def __init__(self, value):
         self.value = value
         self.bad = st.nothing()
+
+
+def refused(kind):
+    """Without what may be answered by a result, which takes a compilation each."""
+    if not isinstance(kind, Fixed):
+        kind.bad = kind.bad.filter(lambda bad: bad.verdict == "refuse")
+    return kind
 
 
 class Tree(Kind):

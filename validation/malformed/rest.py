@@ -1,4 +1,4 @@
-"""Tasks, files, adapters, remedies and pictures."""
+"""Tasks, files, adapters, remedies and sequences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import jaxrnn
 from jaxrnn import adapters, cells, tasks
 from validation.malformed.judge import Call
-from validation.malformed.kinds import Choice, Count, Fixed, Function, Key, Number, Opaque, Real
+from validation.malformed.kinds import Choice, Count, Fixed, Function, Key, Number, Opaque, Real, refused
 
 __all__ = ["calls"]
 
@@ -69,13 +69,13 @@ def _tasks():
         sizes = {"length": Count(8, 1, 500), "batch_size": Count(2, 1)}
         yield Call(f"tasks.{name}", _drawn(getattr(tasks, name)), options | sizes)
     digits = {"by": Choice("row", ("pixel", "row")), "batch_size": Count(2, 1)}
-    yield Call("tasks.digits", _drawn(tasks.digits), {name: _refused(kind) for name, kind in digits.items()})
+    yield Call("tasks.digits", _drawn(tasks.digits), {name: refused(kind) for name, kind in digits.items()})
     dates = {"locales": Opaque(("en",), (), ("en", "en"), ("xx",), (3,)), "batch_size": Count(2, 1)}
     dates |= {"years": Opaque((2000, 2001), (2001, 2000), (2000,), (1, 2), ("a", "b"), (2000.5, 2001))}
-    yield Call("tasks.dates", _drawn(tasks.dates), {name: _refused(kind) for name, kind in dates.items()})
+    yield Call("tasks.dates", _drawn(tasks.dates), {name: refused(kind) for name, kind in dates.items()})
     names = {"locales": Opaque(("de_DE", "fr_FR"), ("de_DE",), ("x", "y"), (1, 2)), "length": Count(8, 1)}
     yield Call(
-        "tasks.surnames", _drawn(tasks.surnames), {name: _refused(kind) for name, kind in names.items()}
+        "tasks.surnames", _drawn(tasks.surnames), {name: refused(kind) for name, kind in names.items()}
     )
     words = [f"state{a}{b}" for a in "abcdefgh" for b in "abcdefgh"]
     hyphens = {"words": Opaque(words, ["a1"] * 30, [1, 2], 3, optional=True), "length": Count(8, 1)}
@@ -83,13 +83,8 @@ def _tasks():
     yield Call(
         "tasks.hyphenation",
         _drawn(tasks.hyphenation),
-        {name: _refused(kind) for name, kind in hyphens.items()},
+        {name: refused(kind) for name, kind in hyphens.items()},
     )
-
-
-def _refused(kind):
-    kind.bad = kind.bad.filter(lambda bad: bad.verdict == "refuse")
-    return kind
 
 
 def _files():
@@ -135,67 +130,18 @@ def _adapters():
     torch = {"weights": Opaque(weights, *wrong), "activation": Choice("tanh", cells.activations.NAMES)}
     torch |= {"prefix": Choice("", ("",)), "readout": Choice(None, ())}
     read = lambda **o: adapters.from_torch(**o).init(jax.random.key(0))  # noqa: E731
-    yield Call("adapters.from_torch", read, {name: _refused(kind) for name, kind in torch.items()})
+    yield Call("adapters.from_torch", read, {name: refused(kind) for name, kind in torch.items()})
     linen = {"module": Opaque(SimpleNamespace(init=len, apply=len), but=()), "input_size": Count(3, 1)}
-    linen = {name: _refused(kind) for name, kind in linen.items()}
+    linen = {name: refused(kind) for name, kind in linen.items()}
     yield Call("adapters.flax_linen", adapters.flax_linen, linen)
-    yield Call("adapters.haiku", adapters.haiku, {"make": Function(len), "input_size": _refused(Count(3, 1))})
+    yield Call("adapters.haiku", adapters.haiku, {"make": Function(len), "input_size": refused(Count(3, 1))})
     for name in ("equinox", "flax_nnx", "keras"):
         argument = "layer" if name == "keras" else "module"
         yield Call(
             f"adapters.{name}",
             getattr(adapters, name),
-            {argument: _refused(Opaque(None, but=("a class", "a function")))},
+            {argument: refused(Opaque(None, but=("a class", "a function")))},
         )
-
-
-def _plots():
-    from jaxrnn import jacobians, plots
-
-    js = jnp.asarray(0.5 * np.random.default_rng(0).normal(size=(4, 3, 3)))
-    table = jax.jit(jacobians.norms)(js)
-    rates, spectrum = jax.jit(jacobians.growth_rates)(js), jax.jit(jacobians.spectrum)(js)
-
-    def drawn(plot):
-        def call(**options):
-            import matplotlib.pyplot as plt
-
-            try:
-                plot(**options)
-            finally:
-                plt.close("all")
-            return 0.0
-
-        return call
-
-    objects = {
-        "plot_norms": ("result", table),
-        "plot_growth_rates": ("rates", rates),
-        "plot_eigenvalues": ("found", jax.jit(jacobians.eigenvalues)(js)),
-        "plot_norm_by_lag": ("result", jax.jit(jacobians.norm_by_lag)(table)),
-    }
-    for name, (argument, value) in objects.items():
-        kind = {argument: _refused(Opaque(value))}
-        yield Call(f"plots.{name}", drawn(getattr(plots, name)), kind, eager=True)
-    fan = {"lags": Fixed(np.array([1])), "result": _refused(Opaque(spectrum))}
-    yield Call("plots.plot_spectrum_fan", drawn(plots.plot_spectrum_fan), fan, eager=True)
-    strategies = {
-        "text": Choice("network", ("network",)),
-        "window": Count(2, 1),
-        "cuts": Opaque([2], [9], [0], [3, 2], but=("an empty list",)),
-    }
-    strategies = {"text": Fixed("network")} | {
-        name: _refused(strategies[name]) for name in ("window", "cuts")
-    }
-    yield Call("plots.plot_strategies", drawn(plots.plot_strategies), strategies, eager=True)
-    cost = {
-        "costs": Opaque([1.0], [-1.0], [np.nan], [1.0, 2.0], ["a"]),
-        "errors": Opaque([0.1], [-1.0], ["b"]),
-    }
-    for kind in cost.values():  # one number in any form is right
-        kind.bad = kind.bad.filter(lambda bad: bad.verdict == "refuse" and np.shape(bad.value) != (1,))
-    cost |= {"labels": Fixed(["a"])}
-    yield Call("plots.plot_cost", drawn(plots.plot_cost), cost, eager=True)
 
 
 def _remedies():
@@ -211,7 +157,7 @@ def _remedies():
     }
     options |= {"learning_rate": Number(1e-3), "solved_below": Number(0.1, optional=True)}
     yield Call(
-        "remedies.bench", remedies.bench, {name: _refused(kind) for name, kind in options.items()}, eager=True
+        "remedies.bench", remedies.bench, {name: refused(kind) for name, kind in options.items()}, eager=True
     )
     known = tuple(remedies.REMEDIES)
     yield Call(
@@ -236,5 +182,5 @@ def _sequences():
 
 def calls():
     """Every call of this room."""
-    for room in (_tasks, _files, _adapters, _plots, _remedies, _sequences):
+    for room in (_tasks, _files, _adapters, _remedies, _sequences):
         yield from room()
