@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxrnn import Cell, cells
 from validation.malformed.judge import Call
-from validation.malformed.kinds import Choice, Count, Fixed, Function, Key, Number, Opaque, Real, Tree
+from validation.malformed.kinds import Choice, Count, Fixed, Function, Key, Number, Opaque, Real
+from validation.malformed.trees import Tree
 
 __all__ = ["calls", "kind_of", "params_of"]
 

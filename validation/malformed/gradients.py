@@ -23,9 +23,9 @@ from validation.malformed.kinds import (
     Number,
     Opaque,
     Real,
-    Tree,
     refused,
 )
+from validation.malformed.trees import Tree
 
 __all__ = ["CELL", "T", "batch_arguments", "calls"]
 

@@ -21,9 +21,9 @@ from validation.malformed.kinds import (
     Number,
     Opaque,
     Real,
-    Tree,
     st,
 )
+from validation.malformed.trees import Tree
 
 __all__ = ["Indices", "calls"]
 

@@ -26,7 +26,7 @@ __all__ = [
     "Opaque",
     "Real",
     "Traced",
-    "Tree",
+    "junk",
     "materialised",
     "refused",
 ]
@@ -89,7 +89,7 @@ _OBJECTS = {
 }
 
 
-def _junk(*, but=(), none=True):
+def junk(*, but=(), none=True):
     """Objects that are no argument of any function here."""
     names = [name for name in _OBJECTS if name not in but] + (["None"] if none else [])
     return st.sampled_from(names).map(lambda name: Bad(name, "refuse", _OBJECTS.get(name)))
@@ -123,7 +123,7 @@ class Real(Kind):
         wrong = _shapes(shape).filter(lambda found: found != shape and not fits(found))
         parts = [
             wrong.map(self._of_shape),
-            _junk(none=not optional, but=_lists(fits)),
+            junk(none=not optional, but=_lists(fits)),
             self._dtypes(integers),
         ]
         parts += [self._containers()] + ([self._not_finite()] if nan and self.value.size else [])
@@ -170,9 +170,6 @@ class Real(Kind):
         return st.tuples(st.sampled_from(["nan"]), st.sampled_from([0, self.value.size - 1])).map(of)
 
 
-_LEAFLESS = ("an empty list", "an empty dict")
-
-
 def _lists(fits):
     return ("an empty list",) if fits((0,)) else ()
 
@@ -193,7 +190,7 @@ class Count(Kind):
         self.value = value
         off = [st.integers(max_value=low - 1)] if low is not None else []
         off += [st.integers(min_value=high + 1)] if high is not None else []
-        junk = _junk(none=not optional, but=() if high is not None else ("a huge integer",))
+        objects = junk(none=not optional, but=() if high is not None else ("a huge integer",))
         others = {
             "a float": float(value),
             "a fraction": value + 0.5,
@@ -209,7 +206,7 @@ class Count(Kind):
             "a key": jax.random.key(0),
         }
         same = {"np.int64": np.int64(value), "an array": jnp.array(value), "np.uint8": np.uint8(value)}
-        parts = [st.sampled_from(sorted(others)).map(lambda name: Bad(name, "refuse", others[name])), junk]
+        parts = [st.sampled_from(sorted(others)).map(lambda name: Bad(name, "refuse", others[name])), objects]
         parts += [st.sampled_from(sorted(same)).map(lambda name: Bad(name, "same", same[name], value))]
         parts += (
             [st.one_of(*off).map(lambda number: Bad("out of range", "refuse", number))] * 2 if off else []
@@ -233,7 +230,7 @@ class Number(Kind):
         }
         same = {"np.float64": np.float64(value), "an array": jnp.array(float(value))}
         parts = [st.sampled_from(sorted(others)).map(lambda name: Bad(name, "refuse", others[name]))]
-        parts += [_junk(none=not optional, but=("a huge integer",))]
+        parts += [junk(none=not optional, but=("a huge integer",))]
         parts += [st.sampled_from(sorted(same)).map(lambda name: Bad(name, "same", same[name], value))]
         strict = not all(map(fits, (-1e300, -1.0, 0.0, 0.5, 1.0, 1e300)))
         bad = floats if strict else st.just(float("nan"))
@@ -256,8 +253,8 @@ class Choice(Kind):
             lambda number: Bad("a number", "refuse", number)
         )
         arrays = _SIZES.map(lambda shape: Bad("an array", "refuse", _ones(shape)))
-        junk = _junk(none=not optional, but=("a string", "an empty string"))
-        self.bad = st.one_of(words, words, numbers, arrays, junk)
+        objects = junk(none=not optional, but=("a string", "an empty string"))
+        self.bad = st.one_of(words, words, numbers, arrays, objects)
 
 
 _NEAR = (str.upper, str.title, lambda name: name + " ", lambda name: name[:-1], lambda name: f"_{name}")
@@ -280,7 +277,7 @@ class Key(Kind):
             ),
             _SIZES.map(lambda shape: Bad("floats", "refuse", _ones(shape))),
             st.just(Bad("a list of a key", "refuse", [self.value])),
-            _junk(none=not optional),
+            junk(none=not optional),
         )
         self.bad = st.one_of(others, others, batches, same)
 
@@ -292,8 +289,8 @@ class Function(Kind):
         self.value = value
         numbers = st.one_of(st.integers(), st.floats(), st.text(max_size=5))
         arrays = _SIZES.map(lambda shape: Bad("an array", "refuse", _ones(shape)))
-        junk = _junk(none=not optional, but=("a function", "a class"))
-        self.bad = st.one_of(numbers.map(lambda x: Bad("no function", "refuse", x)), arrays, junk)
+        objects = junk(none=not optional, but=("a function", "a class"))
+        self.bad = st.one_of(numbers.map(lambda x: Bad("no function", "refuse", x)), arrays, objects)
 
 
 class Opaque(Kind):
@@ -308,7 +305,7 @@ class Opaque(Kind):
             lambda shape: Bad("an array", "refuse", _ones(shape))
         )
         parts = [others.map(lambda x: Bad("of another type", "refuse", x)), arrays]
-        parts += [_junk(none=not optional, but=but)]
+        parts += [junk(none=not optional, but=but)]
         if hasattr(value, "_fields"):
             parts += [st.sampled_from([tuple(value), list(value)]).map(lambda x: Bad("a tuple", "refuse", x))]
         parts += [st.sampled_from(more).map(lambda x: Bad("wrong content", "refuse", x))] if more else []
@@ -328,73 +325,3 @@ def refused(kind):
     if not isinstance(kind, Fixed):
         kind.bad = kind.bad.filter(lambda bad: bad.verdict == "refuse")
     return kind
-
-
-class Tree(Kind):
-    """A dict, tuple or NamedTuple of kinds; `more` says that a dict may hold further leaves."""
-
-    def __init__(self, kinds, *, more=False, optional=False):
-        self.kinds = kinds
-        self.names = list(kinds) if isinstance(kinds, dict) else list(range(len(kinds)))
-        self.value = self._of({name: kinds[name].value for name in self.names})
-        strategies = [self._leaf(name) for name in self.names]
-        structure = self._structure(more) if self.names else st.nothing()
-        self.bad = st.one_of(
-            *strategies,
-            *strategies,
-            _junk(none=not optional and bool(self.names), but=() if self.names else _LEAFLESS),
-            structure,
-        )
-
-    def _of(self, values):
-        if isinstance(self.kinds, dict):
-            return dict(values)
-        made = [values[name] for name in self.names]
-        return type(self.kinds)(*made) if hasattr(self.kinds, "_fields") else tuple(made)
-
-    def _leaf(self, name):
-        def of(bad):
-            values = {other: self.kinds[other].value for other in self.names}
-            canonical = self._of(values | {name: bad.canonical})
-            return bad._replace(
-                label=f"{name}: {bad.label}", value=self._of(values | {name: bad.value}), canonical=canonical
-            )
-
-        return self.kinds[name].bad.map(of)
-
-    def _structure(self, more):
-        values = {name: self.kinds[name].value for name in self.names}
-        made = {"a tuple of one more": (*values.values(), jnp.ones(1))}
-        made["nothing"] = {} if isinstance(self.kinds, dict) else ()
-        first = self.names[0]
-        if isinstance(self.kinds, dict):
-            made |= {"a tuple": tuple(values.values()), "a leaf renamed": {**values, "W": values[first]}}
-            made["a leaf renamed"].pop(first)
-        elif hasattr(self.kinds, "_fields"):
-            made |= {"a plain tuple": tuple(values.values()), "a list": list(values.values())}
-        else:
-            made["a dict"] = {str(name): value for name, value in values.items()}
-        for name in self.names if len(self.names) > 1 else ():
-            rest = {other: value for other, value in values.items() if other != name}
-            made[f"without {name}"] = rest if isinstance(self.kinds, dict) else tuple(rest.values())
-        made["one array"] = jax.tree.leaves(self.value)[0]
-        bad = st.sampled_from(sorted(made)).map(lambda name: Bad(name, "refuse", made[name]))
-        if more and isinstance(self.kinds, dict):
-            wider = Bad("one leaf more", "same", {**values, "more": jnp.ones(2)}, self.value)
-            bad = st.one_of(bad, st.just(wider))
-        return st.one_of(bad, self._swapped())
-
-    def _swapped(self):
-        """Two leaves of different shapes in each other's place, or a matrix transposed."""
-        values = {name: self.kinds[name].value for name in self.names}
-        made, read = {}, [name for name in self.names if not isinstance(self.kinds[name], Fixed)]
-        for a in read:
-            shape = getattr(values[a], "shape", ())
-            if len(shape) == 2 and shape[0] != shape[1]:
-                made[f"{a} transposed"] = self._of(values | {a: values[a].T})
-            for b in read:
-                if shape != getattr(values[b], "shape", ()):
-                    made[f"{a} and {b} swapped"] = self._of(values | {a: values[b], b: values[a]})
-        if not made:
-            return st.nothing()
-        return st.sampled_from(sorted(made)).map(lambda name: Bad(name, "refuse", made[name]))

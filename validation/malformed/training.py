@@ -22,9 +22,9 @@ from validation.malformed.kinds import (
     Key,
     Number,
     Opaque,
-    Tree,
     refused,
 )
+from validation.malformed.trees import Tree
 
 __all__ = ["calls"]
 
