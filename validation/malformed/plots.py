@@ -74,7 +74,7 @@ def _of_numbers():
         "errors": Opaque([0.1], [-1.0], ["b"]),
     }
     for kind in cost.values():  # one number in any form is right
-        kind.bad = kind.bad.filter(lambda bad: np.shape(bad.value) != (1,))
+        kind.bad = kind.bad.filter(lambda bad: getattr(bad.value, "shape", ()) != (1,))
     yield _call("plot_cost", labels=Fixed(["a"]), **cost)
 
 
