@@ -18,7 +18,7 @@ NEWEST_PYTHON ?= $(call find_python,3.13)
 # i/n: the i-th of n parts of the tests; 1/1 are all.
 PART ?= 1/24
 
-.PHONY: help report test matrix part doctest browser lint format bench bench-quick validate studies notebooks docs clean
+.PHONY: help report test matrix oldest newest part doctest browser lint format bench bench-quick validate studies notebooks docs clean
 
 help:
 	@echo "make report     train, measure and draw: report/index.html"
@@ -40,10 +40,14 @@ test: $(VENV)/.with-test doctest
 	$(BIN)/python -m pytest -n auto --dist worksteal --jaxtyping-packages=jaxrnn,beartype.beartype tests
 
 # Warnings are errors there, too. What Python 3.11 resolves to is constraints.txt, with which `test` runs.
-matrix:
+matrix: oldest newest
+
+oldest:
 	@mkdir -p build
 	$(OLDEST_PYTHON) tools/lowest.py test > build/lowest.txt
 	$(MAKE) part VENV=$(VENV)-oldest PYTHON=$(OLDEST_PYTHON) CONSTRAINTS=build/lowest.txt
+
+newest:
 	$(MAKE) part VENV=$(VENV)-newest PYTHON=$(NEWEST_PYTHON) CONSTRAINTS=
 
 part: $(VENV)/.with-test
