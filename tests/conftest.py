@@ -54,7 +54,15 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--part"):
         part, parts = map(int, config.getoption("--part").split("/"))
-        items[:] = [item for item in items if zlib.crc32(item.nodeid.encode()) % parts == part - 1]
+        items[:] = [item for item in items if zlib.crc32(_dealt_as(item).encode()) % parts == part - 1]
+
+
+def _dealt_as(item):
+    """A test by its own name; one that shares what a fixture makes with others of its file, with them."""
+    file, _, _ = item.nodeid.partition("::")
+    definitions = item._fixtureinfo.name2fixturedefs.values()
+    shares = any(found[-1].scope == "module" and found[-1].baseid == file for found in definitions)
+    return file if shares else item.nodeid
 
 
 _MAPS = Path("/proc/self/maps")
