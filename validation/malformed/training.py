@@ -104,6 +104,8 @@ def _train():
         "mesh": Opaque(None, optional=True),
         "progress": Fixed(False),
     }
+    # No callbacks in any form are none.
+    call["callbacks"].bad = call["callbacks"].bad.filter(lambda bad: getattr(bad.value, "size", 1))
     trained = lambda **o: training.train(**o).history.loss  # noqa: E731
     yield Call("training.train", trained, {name: refused(kind) for name, kind in call.items()}, eager=True)
 
