@@ -17,6 +17,8 @@ OLDEST_PYTHON ?= $(call find_python,3.11)
 NEWEST_PYTHON ?= $(call find_python,3.13)
 # i/n: the i-th of n parts of the tests; 1/1 are all.
 PART ?= 1/24
+# pytest's processes for such a part.
+WORKERS ?= auto
 
 .PHONY: help report test matrix oldest newest part doctest browser lint format bench bench-quick validate studies notebooks docs clean
 
@@ -52,7 +54,7 @@ newest:
 
 part: $(VENV)/.with-test
 	$(BIN)/python -c 'import jax, sys; print(f"Python {sys.version.split()[0]}, jax {jax.__version__}, tests $(PART)")'
-	$(BIN)/python -m pytest -n auto --dist worksteal --jaxtyping-packages=jaxrnn,beartype.beartype --part $(PART) tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --jaxtyping-packages=jaxrnn,beartype.beartype --part $(PART) tests
 
 # Without the tests' settings of JAX, as a user would type them.
 doctest: $(VENV)/.with-test
