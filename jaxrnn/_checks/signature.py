@@ -174,7 +174,7 @@ def _mapping_rule(of_value):
 
     def rule(function, name, value, sizes):
         for key, entry in values.mapping(function, name, value).items():
-            if of_value is not None:
+            if of_value not in (None, _function):  # of a function, its reader says what it is called with
                 of_value(function, f"{name}[{key!r}]", entry, sizes)
         return value
 

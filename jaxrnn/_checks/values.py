@@ -126,7 +126,7 @@ def file(function: str, argument: str, value) -> Path:
     """`value` as the Path of a file; FileNotFoundError unless there is one."""
     found = path(function, argument, value)
     if not found.is_file():
-        raise FileNotFoundError(f"{function}: there is no file {found}.")
+        raise FileNotFoundError(f"{function}: there is no file {str(found)!r}.")
     return found
 
 

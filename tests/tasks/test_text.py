@@ -150,7 +150,7 @@ def test_the_shortest_usable_text_has_two_windows(tmp_path, length):
 
 def test_a_missing_file_and_a_folder_are_no_files(tmp_path):
     for path in (tmp_path / "none.txt", tmp_path):
-        with pytest.raises(FileNotFoundError, match=f"tasks.text: there is no file {path}"):
+        with pytest.raises(FileNotFoundError, match=f"tasks.text: there is no file '{path}'"):
             text(path)
 
 
