@@ -91,7 +91,7 @@ def _train():
         "cell": Opaque(CELL),
         "estimator": Opaque(full),
         "optimizer": Opaque(optax.sgd(0.1)),
-        "data": Opaque([batch], ["a"], [batch, 3], [batch.xs], [], but=("a function", "a class")),
+        "data": Opaque([batch], ["a"], [batch.xs], [], but=("a function", "a class")),
         "steps": Count(1, 0, optional=True),
         "key": Key(),
         "seeds": Count(1, 1),
