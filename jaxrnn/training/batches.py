@@ -32,12 +32,12 @@ class Batches:
                 )
             self.first = jax.eval_shape(data, jax.random.key(0))
             return
+        expected = "a function of a key, a sequence or an iterable of Batch"
+        batches = _checks.iterated("training.train", "data", data, expected)
         if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
             self.steps = len(data) if steps is None else min(steps, len(data))
             head = [data[i] for i in range(min(1, len(data)))]
         else:
-            expected = "a function of a key, a sequence or an iterable of Batch"
-            batches = _checks.iterated("training.train", "data", data, expected)
             head = list(islice(batches, 1))
             self._read = islice(chain(head, batches), steps)
         if not head:
