@@ -77,9 +77,9 @@ def load(path: str | Path) -> Any:
 
 def _npz(function, path):
     """The path with the ending .npz, which numpy.savez would add by itself."""
-    if not isinstance(path, str | os.PathLike) or not Path(path).name:
-        raise TypeError(f"{function}: path is {path!r}; expected a path to a file.")
-    path = Path(path)
+    path = _checks.path(function, "path", path)
+    if not path.name:
+        raise TypeError(f"{function}: path is {str(path)!r}; expected a path to a file.")
     return path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
 
 

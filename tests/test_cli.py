@@ -192,7 +192,7 @@ BAD = {
     ),
     "a missing text": ("report --text in/none.txt", "tasks.text: there is no file 'in/none.txt'"),
     "a missing CSV": ("report --csv in/none.csv --column a", "tasks.series: there is no file 'in/none.csv'"),
-    "a folder as text": ("report --text in", "tasks.text: there is no file 'in'"),
+    "a folder as text": ("report --text in", "tasks.text: 'in' is a folder; expected a file"),
     "an empty text": ("report --text in/empty.txt", "empty.txt is empty"),
     "an empty CSV": ("report --csv in/empty.txt", "empty.txt is empty"),
     "a binary text": ("report --text in/binary.bin", "binary.bin is not UTF-8 text"),

@@ -25,7 +25,7 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
-from pages import QUICK_XLA, SAME_XLA  # noqa: E402
+from pages import OPTIMISED_XLA, QUICK_XLA  # noqa: E402
 
 MOSTLY_COMPILED = {"explore", "remedies", "trust"}
 STRICT = "import gc, warnings\ngc.set_threshold(50_000, 20, 20)\nwarnings.simplefilter('error')"
@@ -34,8 +34,9 @@ LENIENT = "warnings.resetwarnings()\nwarnings.simplefilter('ignore')"
 
 
 def environment(path: Path) -> dict[str, str]:
-    """The caller's; what is compiled is slow only where compilation is most of a notebook."""
-    return {**os.environ, "XLA_FLAGS": QUICK_XLA if path.stem in MOSTLY_COMPILED else SAME_XLA}
+    """The caller's, and flags for compiling in less time; not optimised where that is most of a notebook."""
+    flags = QUICK_XLA if path.stem in MOSTLY_COMPILED else OPTIMISED_XLA
+    return {**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
 
 
 def run(path: Path, folder: Path) -> bool:

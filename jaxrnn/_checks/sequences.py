@@ -15,7 +15,6 @@ from jaxrnn.types import Batch, Trajectory
 __all__ = [
     "batch_shape",
     "both",
-    "first_sequences",
     "indices",
     "input_pair",
     "jacobian_chain",
@@ -198,17 +197,6 @@ def batch_shape(function: str, batch) -> tuple[int, int]:
             f"{function}: the batch is empty, [B, T] = [{size}, {length}]; expected at least [1, 1]."
         )
     return size, length
-
-
-def first_sequences(function: str, batch: Batch, count: int):
-    """The inputs of the first sequences; ValueError if there are none.
-
-    They are JAX's: under jit, vmap over NumPy arrays takes them for constants of a custom derivative, and
-    fails on them.
-    """
-    if not jax.tree.leaves(batch.xs):
-        raise ValueError(f"{function}: batch.xs has no arrays; expected inputs [B, T, ...].")
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf[:count]), batch.xs)
 
 
 def same_batches(function: str, batches) -> tuple[int, int]:

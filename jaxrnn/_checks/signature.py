@@ -170,12 +170,12 @@ def _of_kind(hint):
 
 
 def _mapping_rule(of_value):
-    """The rule of a dict, and of each of its values."""
+    """The rule of a dict, and of each of its values; of functions, their reader says how they are called."""
 
     def rule(function, name, value, sizes):
-        for key, entry in values.mapping(function, name, value).items():
-            if of_value not in (None, _function):  # of a function, its reader says what it is called with
-                of_value(function, f"{name}[{key!r}]", entry, sizes)
+        found = values.mapping(function, name, value)
+        for key, entry in found.items() if of_value not in (None, _function) else ():
+            of_value(function, f"{name}[{key!r}]", entry, sizes)
         return value
 
     return rule

@@ -123,9 +123,11 @@ def path(function: str, argument: str, value) -> Path:
 
 
 def file(function: str, argument: str, value) -> Path:
-    """`value` as the Path of a file; FileNotFoundError unless there is one."""
+    """`value` as the Path of a file or pipe; FileNotFoundError or IsADirectoryError unless there is one."""
     found = path(function, argument, value)
-    if not found.is_file():
+    if found.is_dir():
+        raise IsADirectoryError(f"{function}: {str(found)!r} is a folder; expected a file.")
+    if not found.exists():
         raise FileNotFoundError(f"{function}: there is no file {str(found)!r}.")
     return found
 

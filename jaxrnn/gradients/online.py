@@ -86,8 +86,8 @@ def online(
         params = jax.tree.map(jnp.asarray, params)
         h_0 = states(params, carry, batch)
         segment = time_major(function, h_0, batch)
-        first_xs = jax.tree.map(lambda leaf: leaf[0], segment.xs)
-        _checks.step_keeps_state(function, batch_step(step), params, h_0, first_xs)
+        x_t = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), segment.xs)
+        _checks.step_keeps_state(function, batch_step(step), params, h_0, x_t)
         flat_0 = jax.vmap(ravel)(h_0)
         if init_state is None:
             influence = carry.influence

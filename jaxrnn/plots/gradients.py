@@ -39,6 +39,9 @@ def plot_gradient_by_lag(
     """
     if horizon is not None:
         _checks.at_least("plots.plot_gradient_by_lag", "horizon", horizon, 0)
+    windows = list(_checks.iterated("plots.plot_gradient_by_lag", "windows", windows, "windows K"))
+    for window in windows:
+        _checks.at_least("plots.plot_gradient_by_lag", "windows", window, 1)
     ax = axes(ax)
     profile = finite(lag_profile)
     total = np.nansum(profile)
@@ -55,8 +58,7 @@ def plot_gradient_by_lag(
     )
     if horizon is not None:
         ax.axvline(horizon, color=color, linestyle="--", label=f"99 % within lag {horizon}")
-    for window in _checks.iterated("plots.plot_gradient_by_lag", "windows", windows, "windows K"):
-        _checks.at_least("plots.plot_gradient_by_lag", "windows", window, 1)
+    for window in windows:
         ax.axvline(window, color="0.4", linewidth=0.8, linestyle=":")
         ax.annotate(
             f"K = {window}",

@@ -8,11 +8,12 @@ from itertools import chain, count, islice
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from jaxrnn import _checks
 from jaxrnn.types import Batch
 
-__all__ = ["Batches"]
+__all__ = ["Batches", "first_sequences"]
 
 
 class Batches:
@@ -72,3 +73,14 @@ class Batches:
 def _stack(*leaves):
     # Host arrays stay there until the compiled call takes them.
     return np.stack(leaves) if all(isinstance(leaf, np.ndarray) for leaf in leaves) else jnp.stack(leaves)
+
+
+def first_sequences(function: str, batch: Batch, count: int) -> PyTree:
+    """The inputs of the first sequences; ValueError if there are none.
+
+    They are JAX's: under jit, vmap over NumPy arrays takes them for constants of a custom derivative, and
+    fails on them.
+    """
+    if not jax.tree.leaves(batch.xs):
+        raise ValueError(f"{function}: batch.xs has no arrays; expected inputs [B, T, ...].")
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[:count]), batch.xs)

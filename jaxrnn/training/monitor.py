@@ -17,6 +17,7 @@ from jaxrnn._pytree import tree_norm
 from jaxrnn._result_type import result_type
 from jaxrnn.jacobians import NormByLag, norm_by_lag, norms, step_jacobians
 from jaxrnn.recurrence import unroll
+from jaxrnn.training.batches import first_sequences
 from jaxrnn.training.callbacks import Callback
 from jaxrnn.training.optimizers import Optimizer
 from jaxrnn.types import Batch, Cell, Params
@@ -74,7 +75,7 @@ def norm_monitor(
     size, length = _checks.batch_shape("training.norm_monitor", batch)
     checked = _checks.indices("training.norm_monitor", "lags", lags, length)
     count = min(_checks.at_least("training.norm_monitor", "sequences", sequences, 1), size)
-    xs = _checks.first_sequences("training.norm_monitor", batch, count)
+    xs = first_sequences("training.norm_monitor", batch, count)
     at = np.unique(np.linspace(checked.max(initial=0), length, _TIMES).round().astype(int))
     pairs = {"at": at.tolist(), "lags": checked.tolist()}
 

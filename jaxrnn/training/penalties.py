@@ -16,6 +16,7 @@ from jaxrnn._sharding import explicit_mesh, on_auto_axes
 from jaxrnn.gradients.loss import segment_loss, time_major
 from jaxrnn.jacobians import log_norm, step_jacobians
 from jaxrnn.recurrence import unroll
+from jaxrnn.training.batches import first_sequences
 from jaxrnn.types import Batch, Cell, Estimator, GradientEstimate, Params, StepLoss
 
 __all__ = ["Penalty", "flossing_penalty", "pascanu_penalty", "penalized", "spectral_norm_penalty"]
@@ -107,7 +108,7 @@ def pascanu_penalty(cell: Cell, step_loss: StepLoss) -> Penalty:
             trajectory = unroll(cell.step, fixed, h_0, xs, length=length)
             return jnp.sum(jax.vmap(of_step)(lax.stop_gradient(trajectory.h_tm1s), xs, gs))
 
-        xs = _checks.first_sequences("training.pascanu_penalty", batch, size)
+        xs = first_sequences("training.pascanu_penalty", batch, size)
         return jnp.mean(jax.vmap(of_sequence)(h_0, xs, jax.grad(total)(nothing)))
 
     return penalty
@@ -212,7 +213,7 @@ def _of_chains(function, cell, sequences, of_chain):
             trajectory = unroll(cell.step, params, h_0, xs, length=length)
             return of_chain(step_jacobians(cell.step, params, trajectory))
 
-        first = _checks.first_sequences(function, batch, min(size, sequences))
+        first = first_sequences(function, batch, min(size, sequences))
         return jnp.mean(jax.vmap(of_sequence)(first))
 
     return penalty

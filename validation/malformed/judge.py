@@ -235,7 +235,7 @@ def _of_exception(error):
     own = LIBRARY in path.parents
     name = re.match(r"([\w.]+)", str(error))
     named = name is not None and not PUBLIC.isdisjoint(name[1].split("."))
-    kinds = (ValueError, TypeError, IndexError, ImportError, FileNotFoundError)
+    kinds = (ValueError, TypeError, IndexError, ImportError, FileNotFoundError, IsADirectoryError)
     if own and named and isinstance(error, kinds):
         return Answer("message")
     where = f"{path.name}:{place.tb_lineno}"

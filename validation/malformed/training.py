@@ -91,8 +91,8 @@ def _train():
         "cell": Opaque(CELL),
         "estimator": Opaque(full),
         "optimizer": Opaque(optax.sgd(0.1)),
-        "data": Opaque([batch], ["a"], [batch.xs], [], but=("a function", "a class")),
-        "steps": Count(1, 0, optional=True),
+        "data": Opaque([batch] * 2, ["a"], [batch, 3], [batch.xs], [], but=("a function", "a class")),
+        "steps": Count(2, 1, optional=True),
         "key": Key(),
         "seeds": Count(1, 1),
         "params": found["params"],
@@ -122,8 +122,6 @@ def _streams():
         "batch_size": Count(2, 1),
         "alphabet": Choice("letters", ("letters", "bytes")),
     }
-    for name in ("length", "batch_size"):  # of the text there is less than of any number
-        call[name].bad = call[name].bad.filter(lambda bad: bad.label != "a huge integer")
     read = lambda **o: tasks.text_stream(**o)[0].xs  # noqa: E731
     yield Call("tasks.text_stream", read, {name: refused(kind) for name, kind in call.items()}, eager=True)
     cell = cells.elman(2, 3)
