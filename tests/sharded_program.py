@@ -9,6 +9,7 @@ import sys
 from contextlib import nullcontext
 from functools import partial
 
+import faster
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -167,4 +168,5 @@ def main(dtype, wanted):
 
 
 if __name__ == "__main__":
+    faster.pytest_configure()
     main(sys.argv[1], json.loads(sys.argv[2]))

@@ -75,12 +75,24 @@ def _chosen(first, a, b):
     return jax.tree.map(lambda a, b: jnp.where(first, a, b), a, b)
 
 
+def _over_seeds(chunk):
+    """The chunk of one seed for S, whose leaves are [S, ...]; the batches of an iterable are shared by all."""
+
+    def run(state, keys, numbers, batches):
+        if len(keys) > 1:
+            return jax.vmap(chunk, in_axes=(0, 0, None, None))(state, keys, numbers, batches)
+        # Half of the time to compile: under vmap a product is batched, and of a condition both sides run.
+        one = jax.tree.map(lambda leaf: jnp.squeeze(leaf, 0), (state, keys))
+        return jax.tree.map(lambda leaf: leaf[None], chunk(*one, numbers, batches))
+
+    return run
+
+
 class Programs:
-    """The update's chunk, vmapped over seeds and compiled once a chunk length, outside the timing."""
+    """The update's chunk over seeds, compiled once a chunk length, outside the timing."""
 
     def __init__(self, chunk, layout: Layout):
-        # Batches of an iterable are shared by all seeds; a sampler makes each seed's own from its key.
-        self._jitted = jax.jit(jax.vmap(chunk, in_axes=(0, 0, None, None)))
+        self._jitted = jax.jit(_over_seeds(chunk))
         self._layout, self._compiled = layout, {}
         self.compile_seconds = 0.0
 

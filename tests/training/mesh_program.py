@@ -29,6 +29,7 @@ MESHES = {
     "explicit": lambda: jax.make_mesh((jax.device_count(),), ("batch",)),
     "auto": lambda: jax.make_mesh((jax.device_count(),), ("rows",), axis_types=(AxisType.Auto,)),
     "with seeds": lambda: jax.make_mesh((2, jax.device_count() // 2), ("seeds", "batch")),
+    "one seed": lambda: jax.make_mesh((1, jax.device_count()), ("seeds", "batch")),
 }
 
 
@@ -103,6 +104,7 @@ def devices(cases, folder=None):
     for dtype, estimator, data, stream, mesh in cases:
         jax.config.update("jax_enable_x64", dtype == "float64")
         options = {"data": sample if data == "sampler" else Sequence(), "stream": stream}
+        options["seeds"] = 1 if mesh == "one seed" else 2
         expected = train(estimator, **options)
         texts.clear()
         found = train(estimator, **options, mesh=MESHES[mesh]())

@@ -21,6 +21,7 @@ CASES = [
     *(("float64", name, "sampler", False, "explicit") for name in ESTIMATORS),
     *(("float64", name, "sequence", True, "auto") for name in ESTIMATORS),
     ("float64", "full", "sampler", True, "with seeds"),
+    ("float64", "full", "sequence", True, "one seed"),
     ("float32", "full", "sampler", True, "explicit"),
     ("float32", "rtrl", "sequence", False, "explicit"),
 ]
