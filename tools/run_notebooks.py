@@ -25,7 +25,7 @@ from nbclient.exceptions import CellExecutionError
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
-from pages import OPTIMISED_XLA, QUICK_XLA  # noqa: E402
+from pages import LIGHT_XLA, QUICK_XLA  # noqa: E402
 
 MOSTLY_COMPILED = {"explore", "remedies", "trust"}
 STRICT = "import gc, warnings\ngc.set_threshold(50_000, 20, 20)\nwarnings.simplefilter('error')"
@@ -34,8 +34,8 @@ LENIENT = "warnings.resetwarnings()\nwarnings.simplefilter('ignore')"
 
 
 def environment(path: Path) -> dict[str, str]:
-    """The caller's, and flags for compiling in less time; not optimised where that is most of a notebook."""
-    flags = QUICK_XLA if path.stem in MOSTLY_COMPILED else OPTIMISED_XLA
+    """The caller's, and flags for compiling in less time, the least where that is most of a notebook."""
+    flags = QUICK_XLA if path.stem in MOSTLY_COMPILED else LIGHT_XLA
     return {**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()}
 
 

@@ -13,16 +13,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-OPTIMISED_XLA = "--xla_cpu_parallel_codegen_split_count=1" + (
+_ONE_PIECE = "--xla_cpu_parallel_codegen_split_count=1" + (
     " --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""
 )
-"""XLA_FLAGS that compile in less time, with all optimisations: in one piece, and by the older emitters.
+"""Compiles in less time: in one piece, and by the older emitters; after 0.10 XLA refuses the second flag."""
 
-After 0.10 XLA has no others, and refuses the flag.
-"""
-
-QUICK_XLA = f"--xla_backend_optimization_level=0 {OPTIMISED_XLA}"
+QUICK_XLA = f"--xla_backend_optimization_level=0 {_ONE_PIECE}"
 """XLA_FLAGS where nearly all of the time is compilation, as in tests."""
+
+LIGHT_XLA = f"--xla_backend_optimization_level=1 {_ONE_PIECE}"
+"""XLA_FLAGS where programs also run for a while."""
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n+^```text\n(.*?)^```$)?", re.S | re.M)
 

@@ -76,7 +76,7 @@ def _chosen(first, a, b):
 
 
 def _over_seeds(chunk):
-    """The chunk of one seed for S, whose leaves are [S, ...]; the batches of an iterable are shared by all."""
+    """The chunk of one seed for S, with leaves [S, ...]; the batches of an iterable are shared by all."""
 
     def run(state, keys, numbers, batches):
         if len(keys) > 1:
