@@ -72,7 +72,7 @@ _MAPS = Path("/proc/self/maps")
 def forget_compiled_programs():
     """Every compiled program holds memory maps, of which Linux gives a process 65530; XLA crashes without."""
     yield
-    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > 20_000:
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > 45_000:
         jax.clear_caches()
 
 
