@@ -13,6 +13,7 @@ FLOORS = [
         "types",
         "_pytree",
         "_checks",
+        "_compiled",
         "_display",
         "_export",
         "_result_type",

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxrnn import _checks
+from jaxrnn._compiled import compiled
 from jaxrnn.jacobians import _scaled
 
 __all__ = ["norm_bound", "product_bound", "sums_over_spans"]
@@ -59,6 +60,7 @@ def norm_bound(
 
 
 @_checks.signature("jacobians.product_bound")
+@compiled
 def product_bound(js: Float[Array, "T n n"]) -> Float[Array, "T1 T1"]:
     """``Σ_{i=k+1}^{t} ln ‖J_i‖₂``, the middle term of E14, at [t, k] in nats; -inf above the diagonal.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxrnn import _checks
+from jaxrnn._compiled import compiled
 from jaxrnn._result_type import result_type
 from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians import _scaled
@@ -31,6 +32,7 @@ class Eigenvalues(NamedTuple):
 
 
 @_checks.signature("jacobians.eigenvalues")
+@compiled
 @where_it_lies
 def eigenvalues(js: Float[Array, "T n n"]) -> Eigenvalues:
     """Eigenvalues λ_i of every J_t (E11), with the departure from normality that says how far to trust them.

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxrnn import _checks
+from jaxrnn._compiled import compiled
 from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians import _scaled
 
@@ -15,6 +16,7 @@ __all__ = ["log_norm"]
 
 
 @_checks.signature("jacobians.log_norm")
+@compiled
 @where_it_lies
 def log_norm(js: Float[Array, "T n n"]) -> Float[Array, ""]:
     """``ln ‖J_T J_{T-1} ... J_1‖₂`` in nats, with a derivative that is always finite (E15).

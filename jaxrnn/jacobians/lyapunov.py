@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
+from jaxrnn._compiled import compiled
 from jaxrnn._pytree import after, ravel
 from jaxrnn._result_type import result_type
 from jaxrnn._sharding import where_it_lies
@@ -69,6 +70,7 @@ class GrowthRates(NamedTuple):
 
 
 @_checks.signature("jacobians.growth_rates")
+@compiled
 @where_it_lies
 def growth_rates(js: Float[Array, "T n n"], *, k: int | None = None, warm_up: int = 0) -> GrowthRates:
     """The leading k growth rates ``λ_i = (1/T) Σ_t ln |R_t[i, i]|``, with ``Q_t R_t = J_t Q_{t-1}`` (E15).

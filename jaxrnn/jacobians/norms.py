@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxrnn import _checks
+from jaxrnn._compiled import compiled
 from jaxrnn._result_type import result_type
 from jaxrnn._sharding import axes_of, explicit_mesh, on_auto_axes
 from jaxrnn.jacobians import _scaled
@@ -49,6 +50,7 @@ class Norms(NamedTuple):
 
 
 @_checks.signature("jacobians.norms")
+@compiled
 def norms(
     js: Float[Array, "T n n"], *, at: Sequence[int] | None = None, lags: Sequence[int] | None = None
 ) -> Norms:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from jaxtyping import Array, Float
 
 from jaxrnn import _checks
+from jaxrnn._compiled import compiled
 from jaxrnn.jacobians.norms import CERTIFIED_BELOW, singular_values_of_views
 from jaxrnn.jacobians.spectrum import Spectrum
 
@@ -14,6 +15,7 @@ __all__ = ["spectra"]
 
 
 @_checks.signature("jacobians.spectra")
+@compiled
 def spectra(
     js: Float[Array, "T n n"],
     *,

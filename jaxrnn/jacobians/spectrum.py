@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxrnn import _checks
+from jaxrnn._compiled import compiled
 from jaxrnn._pytree import after, ravel
 from jaxrnn._result_type import result_type
 from jaxrnn._sharding import where_it_lies
@@ -49,6 +50,7 @@ class Spectrum(NamedTuple):
 
 
 @_checks.signature("jacobians.spectrum")
+@compiled
 @where_it_lies
 def spectrum(js: Float[Array, "T n n"], t: int | None = None, k: int = 0) -> Spectrum:
     """All singular values of ``∂h_t/∂h_k``, as logarithms in nats (E15).
@@ -222,13 +224,19 @@ def spectrum_fan(js: Float[Array, "T n n"], lags: Int[Array, " F"]) -> Spectrum:
     >>> spectrum_fan(js, jnp.array([1, 3])).log_sigma[:, 1]  # ln 1/2 and ln 1/8
     Array([-0.6931472, -2.0794415], dtype=float32)
     """
-    T, n = _checks.jacobian_chain("jacobians.spectrum_fan", js)
+    T, _ = _checks.jacobian_chain("jacobians.spectrum_fan", js)
     if not isinstance(lags, jax.core.Tracer) and not np.all(
         (np.asarray(lags) >= 0) & (np.asarray(lags) <= T)
     ):
         raise IndexError(
             f"jacobians.spectrum_fan: lags are {np.asarray(lags)}; expected 0 <= lag <= T = {T}."
         )
+    return _fan(js, lags)
+
+
+@jax.jit
+def _fan(js, lags):
+    T, n, _ = js.shape
 
     def at(lag):
         # Identity factors in front leave the product as it is, so that all lags share one shape.
