@@ -2,7 +2,18 @@
 
 from importlib import import_module
 
-from jaxrnn import adapters, cells, diagnosis, gradients, jacobians, losses, remedies, tasks, training
+from jaxrnn import (
+    adapters,
+    cells,
+    diagnosis,
+    dynamics,
+    gradients,
+    jacobians,
+    losses,
+    remedies,
+    tasks,
+    training,
+)
 from jaxrnn._checks import NumericalError
 from jaxrnn.diagnosis import compare, diagnose, suggest_window
 from jaxrnn.precision import mixed_precision
@@ -26,6 +37,7 @@ __all__ = [
     "compare",
     "diagnose",
     "diagnosis",
+    "dynamics",
     "gradients",
     "jacobians",
     "load",

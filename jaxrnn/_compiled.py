@@ -7,6 +7,7 @@ from functools import partial, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 import jax
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
@@ -42,7 +43,9 @@ def compiled(
 
 def _hashable(value):
     """A sequence of indices as a tuple."""
-    return tuple(value) if isinstance(value, list) or getattr(value, "ndim", 0) == 1 else value
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _is_hashable(value):

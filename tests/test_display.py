@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn import diagnosis, gradients, jacobians, remedies, training
+from jaxrnn import diagnosis, dynamics, gradients, jacobians, remedies, training
 from jaxrnn._display import brief
 from jaxrnn._result_type import result_type
 from jaxrnn.types import Trajectory
@@ -91,7 +91,7 @@ def results(module):
 
 
 def test_every_result_is_shown_this_way():
-    made = {Trajectory}.union(*map(results, (diagnosis, gradients, jacobians, remedies, training)))
+    made = {Trajectory}.union(*map(results, (diagnosis, dynamics, gradients, jacobians, remedies, training)))
     # What is no result: settings, what an estimator or optimizer carries, a pattern that is an argument.
     others = {"AdaptiveCarry", "Checkpoints", "InfluencePattern", "MonitorState", "OnlineCarry", "Remedy"}
     others |= {"Setup", "Sizes", "StreamCarry"}

@@ -13,6 +13,7 @@ import pytest
 import jaxrnn as jr
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.diagnosis import Comparison, Diagnosis, Saturation
+from jaxrnn.dynamics import FixedPoints, Stability
 from jaxrnn.gradients import Decomposition, Fidelity, KeptLags, LagProfile, Measures
 from jaxrnn.jacobians import GrowthRates, NormByLag, Norms, Spectrum
 from jaxrnn.report import Settings, Study
@@ -61,6 +62,10 @@ RESULTS = {
     "Norms": NORMS,
     "Spectrum": DIAGNOSIS.fan,
     "GrowthRates": RATES,
+    "FixedPoints": FixedPoints(
+        {"h": a(2, 3)}, a(2), np.array([3, 4]), mask(2), mask(2), mask(2), mask(2), np.array([0, -1])
+    ),
+    "Stability": Stability(a(2, 3) + 1j * a(2, 3), a(2, 3, 3) * 1j, a(2, 3, 3) * 1j, a(2)),
     "Decomposition": Decomposition(a(), {"w": a(2)}, {"w": a(3, 2)}, a(3, 3), {"w": a(3, 3)}, a(3, 3)),
     "Fidelity": Fidelity(*MEASURES, MEASURES, {"w": MEASURES}),
     "LagProfile": LagProfile(a(), {"w": a(2)}, a(3), {"w": a(3)}, a(3), a(3), a(3), a(3)),

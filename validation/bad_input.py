@@ -14,7 +14,7 @@ from validation.harness import pool, table
 from validation.malformed.judge import answer, bad_calls
 
 TITLE = "Bad input"
-ROOMS = ("cells", "jacobians", "gradients", "training", "plots", "rest")
+ROOMS = ("cells", "jacobians", "dynamics", "gradients", "training", "plots", "rest")
 SEEDS = (0, 1)
 EXAMPLES = 260
 """Of each call and seed; fewer where a call has no more."""

@@ -1,0 +1,66 @@
+"""Where the dynamics rest: starts, fixed points, stability."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import cells, dynamics
+from validation.malformed.cells import kind_of, params_of
+from validation.malformed.judge import Call
+from validation.malformed.kinds import Count, Function, Key, Number, Real
+
+__all__ = ["calls"]
+
+S = 3
+
+
+def _searched(step, params, x, starts, **options):
+    """What of a search does not depend on the last digits."""
+    return dynamics.fixed_points(step, params, x, starts, **options).states
+
+
+def _modes(step, params, x, points):
+    """Without the vectors, whose signs are free."""
+    return dynamics.stability(step, params, x, points).eigenvalues
+
+
+def _states(shape):
+    """Whether these are states of the Elman cell, how many they may be."""
+    return len(shape) == 2 and shape[0] > 0 and shape[1] == 3
+
+
+def calls():
+    """Every call of this room."""
+    generator = np.random.default_rng(5)
+    for cell in (cells.elman(2, 3), cells.lstm(2, 2)):
+        params = jax.tree.map(lambda leaf: 0.5 * leaf, params_of(cell))
+        states = jax.tree.map(
+            lambda leaf: jnp.asarray(generator.normal(size=(S, *leaf.shape))), cell.init_state(params)
+        )
+        several = Real(states, fits=_states) if isinstance(states, jax.Array) else kind_of(states)
+        network = {
+            "step": Function(cell.step),
+            "params": kind_of(params, more=True),
+            "x": Real(jnp.array([0.5, -0.5]), fits=lambda shape: shape == (2,)),
+        }
+        options = {
+            "iterations": Count(50, 1),
+            "slow": Number(0.0, lambda x: x >= 0),
+            "merge": Number(1e-3, lambda x: x >= 0),
+            "outlier": Number(10.0, lambda x: x >= 0),
+        }
+        yield Call("dynamics.fixed_points", _searched, network | {"starts": several})
+        yield Call("dynamics.fixed_points", _searched, network | {"starts": several} | options)
+        yield Call("dynamics.stability", _modes, network | {"points": several})
+    hs = Real(generator.normal(size=(S, 3)), fits=lambda shape: len(shape) > 0 and shape[0] > 0)
+    # Noise of another precision is other noise.
+    hs.bad = hs.bad.filter(lambda bad: bad.verdict != "same" or "float" not in bad.label)
+    drawn = {
+        "hs": hs,
+        "count": Count(2, 1),
+        "noise": Number(0.1, lambda x: x >= 0),
+        "key": Key(0),
+    }
+    yield Call("dynamics.states_along", dynamics.states_along, drawn)
