@@ -7,7 +7,6 @@ from functools import partial, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 import jax
-import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
@@ -32,25 +31,22 @@ def compiled(
 
     @wraps(fn)
     def run(array: Array, *args: Options.args, **options: Options.kwargs) -> Result:
-        named = ((name, _hashable(value)) for name, value in options.items())
-        fixed = tuple(map(_hashable, args)), tuple(named)
-        if isinstance(array, Tracer) or not _is_hashable(fixed):
+        if isinstance(array, Tracer) or not all(map(_of_integers, (*args, *options.values()))):
             return fn(array, *args, **options)
-        return program(array, *fixed)
+        named = tuple((name, _hashable(value)) for name, value in options.items())
+        return program(array, tuple(map(_hashable, args)), named)
 
     return run
 
 
+def _of_integers(value):
+    """Whether it is None, an int, or some of them; others may be equal to these, and no right option."""
+    return all(item is None or type(item) is int for item in (value if _is_sequence(value) else [value]))
+
+
 def _hashable(value):
-    """A sequence of indices as a tuple."""
-    if isinstance(value, np.ndarray) and value.ndim == 1:
-        value = value.tolist()
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(value) if _is_sequence(value) else value
 
 
-def _is_hashable(value):
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
+def _is_sequence(value):
+    return isinstance(value, list | tuple | range)

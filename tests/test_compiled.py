@@ -52,3 +52,7 @@ def test_a_number_equal_to_an_index_is_still_refused():
     assert jacobians.spectrum(js, 1).log_sigma.shape == (1,)
     with pytest.raises(TypeError, match="spectrum"):
         jacobians.spectrum(js, 1.0)
+    assert jacobians.norms(js, lags=[1]).log_norm.shape == (3, 1)
+    for wrong in ([1.0], (1.0,), 1):
+        with pytest.raises(TypeError, match="norms"):
+            jacobians.norms(js, lags=wrong)
