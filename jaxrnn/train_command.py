@@ -14,6 +14,9 @@ __all__ = ["add_parser", "prepare"]
 
 _ESTIMATORS = ("full", "chunked", "sliding", "randomized", "rtrl", "uoro")
 
+_LOST = 30
+# Seconds without a heartbeat after which a process is gone, where nothing tells the others sooner.
+
 
 def add_parser(commands) -> None:
     """Add the command to the command line."""
@@ -102,7 +105,12 @@ def _join(options):
         raise ValueError(f"--process is {options.process}; expected 0 to {options.processes - 1}.")
     if options.distributed:
         try:
-            jax.distributed.initialize(options.coordinator, options.processes, options.process)
+            jax.distributed.initialize(
+                options.coordinator,
+                options.processes,
+                options.process,
+                heartbeat_timeout_seconds=_LOST,
+            )
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"--distributed: the other processes cannot be joined: {error}") from error
 
