@@ -94,6 +94,6 @@ def test_every_result_is_shown_this_way():
     made = {Trajectory}.union(*map(results, (diagnosis, dynamics, gradients, jacobians, remedies, training)))
     # What is no result: settings, what an estimator or optimizer carries, a pattern that is an argument.
     others = {"AdaptiveCarry", "Checkpoints", "InfluencePattern", "MonitorState", "OnlineCarry", "Remedy"}
-    others |= {"Setup", "Sizes", "StreamCarry"}
+    others |= {"Bifurcation", "Setup", "Sizes", "StreamCarry"}
     assert {kind.__name__ for kind in made if not hasattr(kind, "_repr_html_")} <= others
     assert len(made) > 20

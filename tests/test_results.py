@@ -13,7 +13,7 @@ import pytest
 import jaxrnn as jr
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.diagnosis import Comparison, Diagnosis, Saturation
-from jaxrnn.dynamics import FixedPoints, Stability
+from jaxrnn.dynamics import Branch, FixedPoints, LinearApproximation, Sensitivity, Stability
 from jaxrnn.gradients import Decomposition, Fidelity, KeptLags, LagProfile, Measures
 from jaxrnn.jacobians import GrowthRates, NormByLag, Norms, Spectrum
 from jaxrnn.report import Settings, Study
@@ -65,6 +65,20 @@ RESULTS = {
     "FixedPoints": FixedPoints(
         {"h": a(2, 3)}, a(2), np.array([3, 4]), mask(2), mask(2), mask(2), mask(2), np.array([0, -1])
     ),
+    "Branch": Branch(
+        a(3),
+        {"h": a(3, 2)},
+        a(3, 2) * 1j,
+        a(3),
+        mask(3),
+        mask(),
+        np.array([0, 1, 0]),
+        a(3),
+        {"h": a(3, 2)},
+        a(3) + 1j,
+    ),
+    "LinearApproximation": LinearApproximation({"h": a(3, 2)}, a(3), a(3)),
+    "Sensitivity": Sensitivity(a(3), {"h": a(3, 2)}, a(3)),
     "Stability": Stability(a(2, 3) + 1j * a(2, 3), a(2, 3, 3) * 1j, a(2, 3, 3) * 1j, a(2)),
     "Decomposition": Decomposition(a(), {"w": a(2)}, {"w": a(3, 2)}, a(3, 3), {"w": a(3, 3)}, a(3, 3)),
     "Fidelity": Fidelity(*MEASURES, MEASURES, {"w": MEASURES}),

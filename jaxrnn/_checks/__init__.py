@@ -26,6 +26,7 @@ from jaxrnn._checks.trees import (
     leading_axis,
     parameters,
     paths,
+    same_kind,
     shape,
 )
 from jaxrnn._checks.values import (
@@ -78,6 +79,7 @@ __all__ = [
     "paths",
     "real",
     "same_batches",
+    "same_kind",
     "same_structure",
     "shape",
     "signature",

@@ -58,6 +58,16 @@ def leading_axis(function: str, argument: str, tree, axis: int = 0) -> int | Non
     return next(iter(sizes.values()), None)
 
 
+def same_kind(function: str, argument: str, tree, name: str, other) -> None:
+    """ValueError unless both have the same structure, shapes and dtypes; `name` is that of the other."""
+    kinds = [
+        jax.tree.map(lambda leaf: f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}", each)
+        for each in (tree, other)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"{function}: {argument} is {kinds[0]}; expected {kinds[1]}, as in {name}.")
+
+
 def shape(function: str, argument: str, value, expected: tuple[int, ...], remedy: str) -> None:
     """ValueError unless it is an array of exactly this shape; TypeError unless it is one, of real numbers."""
     found, dtype = array(function, argument, value, f"an array {expected}")

@@ -15,6 +15,7 @@ from jaxrnn import _checks
 from jaxrnn._pytree import ravel, state_step
 from jaxrnn._result_type import result_type
 from jaxrnn._sharding import where_it_lies
+from jaxrnn.dynamics._solve import damped_step, norm
 from jaxrnn.types import Params, State, StepFn
 
 __all__ = ["FixedPoints", "fixed_points"]
@@ -153,13 +154,13 @@ def fixed_points(
         lambda h: _descend(displacement, h, iterations, tolerance), flat, batch_size=_TOGETHER
     )
     finite = jnp.isfinite(residual)
-    converged = finite & (residual <= tolerance * (1 + _norm(ends)))
+    converged = finite & (residual <= tolerance * (1 + norm(ends)))
     is_slow = finite & ~converged & (residual**2 / 2 < slow)
     usable = jnp.all(jnp.isfinite(flat), axis=1)
     center = jnp.sum(jnp.where(usable[:, None], flat, 0), axis=0, keepdims=True)
     center = center / jnp.maximum(jnp.sum(usable), 1).astype(flat.dtype)
-    radius = jnp.max(jnp.where(usable, _norm(flat - center), 0))
-    far = finite & (_norm(ends - center) > outlier * jnp.maximum(radius, 1))
+    radius = jnp.max(jnp.where(usable, norm(flat - center), 0))
+    far = finite & (norm(ends - center) > outlier * jnp.maximum(radius, 1))
     point = _merged(ends, residual, [kind & ~far for kind in (converged, is_slow)], merge)
     states = jax.vmap(ravel_pytree(one)[1])(jnp.where(finite[:, None], ends, jnp.nan))
     return FixedPoints(states, residual, used, converged, is_slow, far, finite, point)
@@ -180,24 +181,22 @@ def _descend(displacement, start, iterations, tolerance):
     def improve(state):
         h, residual, damping, _, i = state
         A, r = jax.jacfwd(with_value, has_aux=True)(h)
-        gradient, normal = A.T @ r, A.T @ A
-        size = jnp.trace(normal) / len(h)
-        shift = (damping * jnp.minimum(residual, 1) + eps) * jnp.where(size > 0, size, 1)
-        lower = jnp.linalg.cholesky(normal + shift * jnp.eye(len(h), dtype=h.dtype))
-        d = -jax.scipy.linalg.cho_solve((lower, True), gradient)
-        new = _norm(displacement(h + d))
-        predicted, actual = residual**2 - _norm(r + A @ d) ** 2, residual**2 - new**2
+        square = jnp.sum(A**2)
+        size = jnp.where(square > 0, square / len(h), 1)
+        d = damped_step(A, r, (damping * jnp.minimum(residual, 1) + eps) * size)
+        new = norm(displacement(h + d))
+        predicted, actual = residual**2 - norm(r + A @ d) ** 2, residual**2 - new**2
         accept = new < residual  # not where it is NaN
         gain = jnp.where(accept, actual / predicted, 0)
         factor = jnp.where(gain > 0.75, 0.1, jnp.where(gain < 0.25, 5.0, 1.0)).astype(h.dtype)
-        there = (residual <= tolerance * (1 + _norm(h))) & ~(new < residual / 2)
-        stuck = _norm(d) <= eps * _norm(h)
-        minimum = _norm(gradient) <= eps**0.75 * jnp.sqrt(jnp.trace(normal)) * residual
+        there = (residual <= tolerance * (1 + norm(h))) & ~(new < residual / 2)
+        stuck = norm(d) <= eps * norm(h)
+        minimum = norm(r @ A) <= eps**0.75 * jnp.sqrt(square) * residual
         done = there | stuck | minimum | ~jnp.isfinite(residual)
         h, residual = jnp.where(accept, h + d, h), jnp.where(accept, new, residual)
         return h, residual, jnp.clip(damping * factor, 1e-6, 1e12), done, i + 1
 
-    first = _norm(displacement(start))
+    first = norm(displacement(start))
     state = (start, first, jnp.ones_like(first), ~jnp.isfinite(first), jnp.zeros((), jnp.int32))
     end, residual, _, _, used = lax.while_loop(unfinished, improve, state)
     return end, residual, used
@@ -212,14 +211,10 @@ def _merged(ends, residual, kinds, distance):
     def next_point(state, same):
         point, left = state
         best = jnp.argmin(jnp.where(left, residual, jnp.inf))
-        near = left & same & (_norm(ends - ends[best][None]) <= distance)
+        near = left & same & (norm(ends - ends[best][None]) <= distance)
         return jnp.where(near, best, point), left & ~near
 
     point = jnp.full(len(ends), -1)
     for kind in kinds:
         point, _ = lax.while_loop(unfinished, lambda state, kind=kind: next_point(state, kind), (point, kind))
     return point
-
-
-def _norm(x):
-    return jnp.sqrt(jnp.sum(x**2, axis=-1))

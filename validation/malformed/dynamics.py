@@ -1,4 +1,4 @@
-"""Where the dynamics rest: starts, fixed points, stability."""
+"""Where the dynamics rest: starts, fixed points, stability, branches."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import jaxrnn
 from jaxrnn import cells, dynamics
 from validation.malformed.cells import kind_of, params_of
+from validation.malformed.jacobians import run_of
 from validation.malformed.judge import Call
-from validation.malformed.kinds import Count, Function, Key, Number, Real
+from validation.malformed.kinds import Bad, Count, Function, Key, Kind, Number, Real, junk, st
 
 __all__ = ["calls"]
 
@@ -24,6 +26,27 @@ def _searched(step, params, x, starts, **options):
 def _modes(step, params, x, points):
     """Without the vectors, whose signs are free."""
     return dynamics.stability(step, params, x, points).eigenvalues
+
+
+def _followed(step, at, state, along, points, longest):
+    """Where it led; how far it is from one point to the next is free."""
+    branch = dynamics.continuation(step, at, state, along=along, points=points, longest=longest)
+    return branch.values[0], jax.tree.map(lambda leaf: leaf[0], branch.states)
+
+
+class Range(Kind):
+    """Two different numbers."""
+
+    def __init__(self, value):
+        self.value = value
+        ends = Number(value[1]).bad.map(
+            lambda bad: bad._replace(value=(value[0], bad.value), canonical=(value[0], bad.canonical))
+        )
+        others = [(0.5, 0.5), (0.5,), (0.5, 1.0, 1.5), (0.5, float("inf")), 0.5, jnp.ones((2, 2))]
+        wrong = st.sampled_from(others).map(lambda pair: Bad("no range", "refuse", pair))
+        same = {"a list": list(value), "NumPy": np.array(value), "JAX": jnp.array(value)}
+        read = st.sampled_from(sorted(same)).map(lambda name: Bad(name, "same", same[name], value))
+        self.bad = st.one_of(ends, wrong, read, junk())
 
 
 def _states(shape):
@@ -54,6 +77,19 @@ def calls():
         yield Call("dynamics.fixed_points", _searched, network | {"starts": several})
         yield Call("dynamics.fixed_points", _searched, network | {"starts": several} | options)
         yield Call("dynamics.stability", _modes, network | {"points": several})
+        one = jax.tree.map(lambda leaf: leaf[0], states)
+        run = jaxrnn.unroll(cell.step, params, one, jnp.ones((3, 2)))
+        near = {"point": kind_of(one), "trajectory": run_of(run)}
+        yield Call("dynamics.linear_approximation", dynamics.linear_approximation, network | near)
+        along = {
+            "step": Function(cell.step),
+            "at": Function(lambda s, params=params: (params, s * jnp.ones(2))),
+        }
+        followed = {"state": kind_of(one), "along": Range((0.0, 0.1))}
+        followed |= {"points": Count(20, 2), "longest": Number(0.2, lambda x: x > 0)}
+        yield Call("dynamics.continuation", _followed, along | followed)
+        reached = {"values": Real([0.1, 0.3], fits=lambda shape: len(shape) == 1), "h_0": kind_of(one)}
+        yield Call("dynamics.sensitivity", dynamics.sensitivity, along | reached | {"steps": Count(3, 1)})
     hs = Real(generator.normal(size=(S, 3)), fits=lambda shape: len(shape) > 0 and shape[0] > 0)
     # Noise of another precision is other noise.
     hs.bad = hs.bad.filter(lambda bad: bad.verdict != "same" or "float" not in bad.label)

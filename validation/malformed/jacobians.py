@@ -25,7 +25,7 @@ from validation.malformed.kinds import (
 )
 from validation.malformed.trees import Tree
 
-__all__ = ["Indices", "calls"]
+__all__ = ["Indices", "calls", "run_of"]
 
 T, N = 4, 3
 
@@ -113,7 +113,7 @@ def _of_tables(js):
     yield Call("jacobians.norm_by_lag", jacobians.norm_by_lag, {"result": Opaque(some)} | rows)
 
 
-def _run_of(trajectory):
+def run_of(trajectory):
     """Its ys are read by no one."""
     parts = [kind_of(part, nan=False) for part in (trajectory.h_0, trajectory.hs)]
     return Tree(type(trajectory)(*parts, Fixed(trajectory.ys), kind_of(trajectory.xs, nan=False)))
@@ -128,7 +128,7 @@ def _of_steps():
         run = {
             "step": Function(cell.step),
             "params": kind_of(params, more=True),
-            "trajectory": _run_of(trajectory),
+            "trajectory": run_of(trajectory),
         }
         pairs = {"t": Count(3, 1, T), "k": Count(1, 0, 3)}
         yield Call("jacobians.step_jacobians", jacobians.step_jacobians, run)
