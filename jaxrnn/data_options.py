@@ -20,6 +20,8 @@ _LENGTHS = {
     "linear_process": 100,
     "copying": 120,
     "sequential_parity": 20,
+    "flip_flop": 100,
+    "sine_generator": 100,
     "case_restoration": 64,
     "hyphenation": 16,
     "surnames": 16,

@@ -363,6 +363,8 @@ def test_every_task_of_the_command_line_has_its_own_length(asked, capsys):
         "linear_process": (1, 100),
         "copying": (10, 120),
         "sequential_parity": (1, 20),
+        "flip_flop": (3, 100),
+        "sine_generator": (1, 100),
         "case_restoration": (tasks.case_restoration().input_size, 64),
         "hyphenation": (26, 16),
         "surnames": (tasks.surnames().input_size, 16),

@@ -6,11 +6,13 @@ from jaxrnn.tasks.copying import copying
 from jaxrnn.tasks.dates import dates
 from jaxrnn.tasks.delayed_copy import delayed_copy
 from jaxrnn.tasks.digits import digits
+from jaxrnn.tasks.flip_flop import flip_flop
 from jaxrnn.tasks.hyphenation import hyphenation
 from jaxrnn.tasks.influence_balancing import influence_balancing
 from jaxrnn.tasks.linear_process import linear_process
 from jaxrnn.tasks.parity import sequential_parity
 from jaxrnn.tasks.series import series
+from jaxrnn.tasks.sine_generator import sine_generator
 from jaxrnn.tasks.surnames import surnames
 from jaxrnn.tasks.task import Source, Task
 from jaxrnn.tasks.temporal_order import temporal_order
@@ -27,11 +29,13 @@ __all__ = [
     "dates",
     "delayed_copy",
     "digits",
+    "flip_flop",
     "hyphenation",
     "influence_balancing",
     "linear_process",
     "sequential_parity",
     "series",
+    "sine_generator",
     "surnames",
     "temporal_order",
     "text",

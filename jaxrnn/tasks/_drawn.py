@@ -8,11 +8,11 @@ from jaxrnn.tasks.task import Task
 __all__ = ["drawn"]
 
 
-def drawn(name, sample, *, classes=None, optimum=0.0, **options):
-    """A Task of random numbers: the choice of one class, or of one number."""
+def drawn(name, sample, *, classes=None, outputs=1, optimum=0.0, **options):
+    """A Task of random numbers: the choice of one class, or of so many numbers."""
     return Task(
         name=name,
-        output_size=classes or 1,
+        output_size=classes or outputs,
         sample=sample,
         held_out=sample,
         step_loss=softmax_cross_entropy if classes else squared_error,

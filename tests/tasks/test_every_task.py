@@ -17,9 +17,11 @@ DRAWN = {
     "adding": tasks.adding(length=7, batch_size=3),
     "copying": tasks.copying(items=2, length=7, batch_size=3),
     "delayed_copy": tasks.delayed_copy(delay=2, symbols=3, length=7, batch_size=3),
+    "flip_flop": tasks.flip_flop(bits=2, length=7, batch_size=3),
     "influence_balancing": tasks.influence_balancing(length=7),
     "linear_process": tasks.linear_process(length=7, batch_size=3),
     "sequential_parity": tasks.sequential_parity(length=7, batch_size=3),
+    "sine_generator": tasks.sine_generator(frequencies=9, length=7, batch_size=3),
     "temporal_order": tasks.temporal_order(length=12, batch_size=3),
 }
 REAL = {

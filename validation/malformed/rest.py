@@ -49,6 +49,15 @@ def _tasks():
         },
         "temporal_order": {"length": Count(40, 1), "batch_size": Count(2, 1)},
         "linear_process": {"length": Count(12, 1), "batch_size": Count(2, 1)},
+        "flip_flop": _SIZES
+        | {"bits": Count(2, 1), "pulses": Number(0.3, lambda x: 0 <= x <= 1), "length": Count(12, 1)},
+        "sine_generator": _SIZES
+        | {
+            "frequencies": Count(3, 1),
+            "lowest": Number(0.05, lambda x: 0 < x <= 0.2),
+            "highest": Number(0.2, lambda x: 0.05 <= x <= 0.5),
+            "length": Count(12, 1),
+        },
         "influence_balancing": {"length": Count(12, 1), "batch_size": Count(2, 1)},
     }
     for name, options in made.items():
