@@ -39,7 +39,7 @@ OPEN = {0, len(FLOORS) - 1}
 ABOVE_SIBLINGS = {"dynamics": ({"jacobians"}, 2)}
 """package -> (siblings it may import, its floor)."""
 HOMES = {
-    "optax": {"losses", "remedies", "training"},
+    "optax": {"dynamics", "losses", "remedies", "training"},
     "matplotlib": {"plots", "report"},
     "orbax": {"training"},
     "tensorboardX": {"training"},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
@@ -15,12 +17,13 @@ from jaxrnn import _checks
 from jaxrnn._pytree import ravel, state_step
 from jaxrnn._result_type import result_type
 from jaxrnn._sharding import where_it_lies
-from jaxrnn.dynamics._solve import damped_step, norm
+from jaxrnn.dynamics._descent import gradient_descent, least_squares
+from jaxrnn.dynamics._solve import norm
 from jaxrnn.types import Params, State, StepFn
 
 __all__ = ["FixedPoints", "fixed_points"]
 
-_TOGETHER = 256
+_TOGETHER = 32
 # Starts that are followed at once: all wait for the slowest of them, and their Jacobians lie in memory.
 
 
@@ -85,6 +88,7 @@ def fixed_points(
     slow: float = 0.0,
     merge: float = 1e-3,
     outlier: float = 10.0,
+    optimizer: optax.GradientTransformation | None = None,
 ) -> FixedPoints:
     """States h with ``F(h) = h`` for ``F = step(params, ·, x)``, and slow ones, from many starts at once.
 
@@ -102,6 +106,8 @@ def fixed_points(
     slow : the q below which another end is a slow point; by default none is.
     merge : the distance, in units of the state, within which two ends are one point.
     outlier : ends further from the mean start than so many times the furthest start, or 1, are discarded.
+    optimizer : descend by the gradient of q instead, with an optimizer of optax such as ``optax.lbfgs()``:
+        for states too large for their Jacobians. It takes many more iterations.
 
     Returns
     -------
@@ -119,7 +125,8 @@ def fixed_points(
     Notes
     -----
     Time: a Jacobian, n tangents of a step, and a Cholesky factorization of n³/3 for each start and iteration;
-    usually 5 to 30. Memory: S states, and 256 Jacobians. The damping falls with the residual, so that the end
+    usually 5 to 30. Memory: S states, and 32 Jacobians. With an optimizer: a gradient of a step for each, and
+    no Jacobian. The damping falls with the residual, so that the end
     is approached quadratically, also on a line of fixed points (Fan & Yuan 2005). Where J has the eigenvalue
     1 at an isolated point, at a bifurcation, it is approached linearly and known to fewer digits.
 
@@ -139,6 +146,8 @@ def fixed_points(
     for option, value in (("slow", slow), ("merge", merge), ("outlier", outlier), ("tolerance", tolerance)):
         if value is not None and _checks.number(name, option, value) < 0:
             raise ValueError(f"{name}: {option} is {value}; expected a number that is not negative.")
+    if optimizer is not None:
+        _checks.instance(name, "optimizer", optimizer, optax.GradientTransformation)
     if not _checks.leading_axis(name, "starts", starts):
         raise ValueError(f"{name}: starts holds no state; expected leaves [S, ...] with S >= 1.")
     one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], starts)
@@ -150,9 +159,11 @@ def fixed_points(
     def displacement(h):
         return flat_step(h, x) - h
 
-    ends, residual, used = lax.map(
-        lambda h: _descend(displacement, h, iterations, tolerance), flat, batch_size=_TOGETHER
-    )
+    if optimizer is None:
+        search = partial(least_squares, displacement, tolerance)
+    else:
+        search = partial(gradient_descent, displacement, tolerance, optimizer)
+    ends, residual, used = lax.map(partial(search, iterations), flat, batch_size=_TOGETHER)
     finite = jnp.isfinite(residual)
     converged = finite & (residual <= tolerance * (1 + norm(ends)))
     is_slow = finite & ~converged & (residual**2 / 2 < slow)
@@ -164,42 +175,6 @@ def fixed_points(
     point = _merged(ends, residual, [kind & ~far for kind in (converged, is_slow)], merge)
     states = jax.vmap(ravel_pytree(one)[1])(jnp.where(finite[:, None], ends, jnp.nan))
     return FixedPoints(states, residual, used, converged, is_slow, far, finite, point)
-
-
-def _descend(displacement, start, iterations, tolerance):
-    """(end, ‖F(h) - h‖, iterations) from one start."""
-    eps = jnp.finfo(start.dtype).eps
-
-    def with_value(h):
-        r = displacement(h)
-        return r, r
-
-    def unfinished(state):
-        _, _, _, done, i = state
-        return ~done & (i < iterations)
-
-    def improve(state):
-        h, residual, damping, _, i = state
-        A, r = jax.jacfwd(with_value, has_aux=True)(h)
-        square = jnp.sum(A**2)
-        size = jnp.where(square > 0, square / len(h), 1)
-        d = damped_step(A, r, (damping * jnp.minimum(residual, 1) + eps) * size)
-        new = norm(displacement(h + d))
-        predicted, actual = residual**2 - norm(r + A @ d) ** 2, residual**2 - new**2
-        accept = new < residual  # not where it is NaN
-        gain = jnp.where(accept, actual / predicted, 0)
-        factor = jnp.where(gain > 0.75, 0.1, jnp.where(gain < 0.25, 5.0, 1.0)).astype(h.dtype)
-        there = (residual <= tolerance * (1 + norm(h))) & ~(new < residual / 2)
-        stuck = norm(d) <= eps * norm(h)
-        minimum = norm(r @ A) <= eps**0.75 * jnp.sqrt(square) * residual
-        done = there | stuck | minimum | ~jnp.isfinite(residual)
-        h, residual = jnp.where(accept, h + d, h), jnp.where(accept, new, residual)
-        return h, residual, jnp.clip(damping * factor, 1e-6, 1e12), done, i + 1
-
-    first = norm(displacement(start))
-    state = (start, first, jnp.ones_like(first), ~jnp.isfinite(first), jnp.zeros((), jnp.int32))
-    end, residual, _, _, used = lax.while_loop(unfinished, improve, state)
-    return end, residual, used
 
 
 def _merged(ends, residual, kinds, distance):

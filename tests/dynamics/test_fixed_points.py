@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy.optimize
 from cases import assert_close
@@ -156,6 +157,17 @@ def test_more_starts_than_fit_at_once_change_nothing():
     found = fixed_points(scalar, 2.0, 0.0, starts)
     assert found.distinct.sum() == 3
     assert_close(found.states[:5], fixed_points(scalar, 2.0, 0.0, starts[:5]).states, 1000)
+
+
+@pytest.mark.parametrize("optimizer", [optax.adam(0.05), optax.lbfgs()], ids=["adam", "lbfgs"])
+def test_an_optimizer_of_optax_finds_the_same_points(optimizer):
+    options = {"iterations": 2000, "tolerance": 1e-9, "optimizer": optimizer}
+    with jax.numpy_dtype_promotion("standard"):  # for optax's own lbfgs
+        found = fixed_points(scalar, 2.0, 0.2, GRID[:, None], **options)
+    known = fixed_points(scalar, 2.0, 0.2, GRID[:, None]).of_kind()
+    assert found.converged.all() and found.distinct.sum() == 3
+    np.testing.assert_allclose(np.sort(found.of_kind(), axis=0), np.sort(known, axis=0), atol=1e-8)
+    assert (found.iterations > 0).all() and found.iterations.max() < 2000
 
 
 def test_starts_are_visited_states_with_noise():

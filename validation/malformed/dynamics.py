@@ -5,13 +5,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import jaxrnn
 from jaxrnn import cells, dynamics
 from validation.malformed.cells import kind_of, params_of
 from validation.malformed.jacobians import run_of
 from validation.malformed.judge import Call
-from validation.malformed.kinds import Bad, Count, Function, Key, Kind, Number, Real, junk, st
+from validation.malformed.kinds import Bad, Count, Function, Key, Kind, Number, Opaque, Real, junk, st
 
 __all__ = ["calls"]
 
@@ -73,6 +74,7 @@ def calls():
             "slow": Number(0.0, lambda x: x >= 0),
             "merge": Number(1e-3, lambda x: x >= 0),
             "outlier": Number(10.0, lambda x: x >= 0),
+            "optimizer": Opaque(optax.sgd(0.5), optional=True),
         }
         yield Call("dynamics.fixed_points", _searched, network | {"starts": several})
         yield Call("dynamics.fixed_points", _searched, network | {"starts": several} | options)
