@@ -1,97 +1,176 @@
-"""Pictures of the growth rates as they converge, and of the eigenvalues of the step Jacobians."""
+"""Pictures of where the dynamics rest: fixed points in a plane, and branches with their bifurcations."""
 
 from __future__ import annotations
 
+import jax
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from jaxrnn import _checks
-from jaxrnn.jacobians import Eigenvalues, GrowthRates
-from jaxrnn.plots.style import CYCLE, axes, finite
+from jaxrnn.dynamics import Branch, Sensitivity, Stability
+from jaxrnn.plots.style import CYCLE, axes, finite, to_log10
+from jaxrnn.types import State
 
-__all__ = ["plot_eigenvalues", "plot_growth_rates"]
+__all__ = ["plot_bifurcations", "plot_fixed_points"]
+
+_MARKS = {"fold": ">", "transcritical": "X", "pitchfork": "P", "flip": "D", "neimark_sacker": "o"}
 
 
-@_checks.signature("plots.plot_growth_rates")
-def plot_growth_rates(rates: GrowthRates, *, ax: Axes | None = None) -> Axes:
-    """The leading rates λ_i as they stood after so many steps, in nats per step: have they converged? (E15).
+@_checks.signature("plots.plot_fixed_points")
+def plot_fixed_points(
+    points: State,
+    modes: Stability,
+    hs: State | None = None,
+    *,
+    plane: Float[np.ndarray, "2 n"] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Fixed points and trajectories in their principal plane: attractors full, saddles and repellers open.
 
-    The band is ± the standard error that a run of so many steps would have, ``s.e. · sqrt(T / steps)``; the
-    last value is marked. Of more than 7 rates the first 7 are drawn. -inf is in the legend only.
+    A line through a saddle is its direction that leads away fastest, as long as it is seen in the plane.
 
     Parameters
     ----------
-    rates : of `jacobians.growth_rates` or `jacobians.leading_growth_rates`, of one sequence.
+    points : P states, leaves [P, ...], such as ``fixed_points(...).of_kind("fixed")``.
+    modes : `dynamics.stability` of these points.
+    hs : trajectories, leaves [B, T, ...], drawn as thin lines; the plane is that of their largest variance,
+        and of the points without them.
+    plane : two directions of the raveled state instead, such as two rows of a readout.
     ax : axes to draw into.
 
     Raises
     ------
     ValueError
-        If the rates are those of a batch.
+        If modes are not of these points, or trajectories or plane not of this state.
     """
-    last = np.asarray(rates.rates)
-    if last.ndim != 1:
+    name = "plots.plot_fixed_points"
+    rest = _flat(name, "points", points, 1)
+    unstable, n = np.asarray(modes.unstable), rest.shape[-1]
+    if np.shape(modes.right) != (len(rest), n, n):
         raise ValueError(
-            f"plots.plot_growth_rates: the rates have shape {last.shape}; expected one sequence, [k]. "
-            "Index the batch first."
+            f"{name}: modes are of right vectors {np.shape(modes.right)}; expected those of the {len(rest)} "
+            f"points, {(len(rest), n, n)}."
         )
-    ax = axes(ax)
-    steps, trace = np.asarray(rates.trace_steps), finite(rates.trace)
-    errors = np.asarray(rates.standard_error)
-    for i, color in zip(range(len(last)), CYCLE, strict=False):
-        error = f" ± {errors[i]:.2g}" if np.isfinite(errors[i]) else ""
-        label = rf"$\lambda_{{{i + 1}}}$ = {last[i]:.4g}{error}".replace("-", "−")
-        ax.plot(steps, trace[:, i], "-", color=color, linewidth=1, label=label)
-        band = finite(errors[i]) * np.sqrt(steps[-1] / steps)
-        ax.fill_between(steps, trace[:, i] - band, trace[:, i] + band, color=color, alpha=0.2, linewidth=0)
-        ax.plot(steps[-1], finite(last[i]), "o", color=color, markersize=4, clip_on=False)
-    _fit_to_later_half(ax, steps, trace[:, : len(CYCLE)])
-    if steps[-1] >= 10 * steps[0]:
-        ax.set_xscale("log")
-        ax.set_xlim(steps[0], steps[-1])
-    ax.axhline(0, color="0.6", linewidth=0.8, linestyle=":")
-    if len(last) > len(CYCLE):
-        ax.set_title(f"the leading {len(CYCLE)} of {len(last)} rates", fontsize="small")
-    ax.set(xlabel="steps counted", ylabel="growth rate (nats per step)")
-    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    runs = None if hs is None else _flat(name, "hs", hs, 2)
+    if runs is not None and runs.shape[-1] != n:
+        raise ValueError(f"{name}: hs are states of {runs.shape[-1]} entries; expected {n}, as of points.")
+    center, rows, labels = _plane(name, plane, rest if runs is None else runs.reshape(-1, n))
+    ax = axes(ax, 5.4, 4.8)
+    if runs is not None:
+        for run in (runs - center) @ rows.T:
+            ax.plot(*run.T, "-", color="0.6", linewidth=0.5, alpha=0.6, zorder=1)
+    seen = (rest - center) @ rows.T
+    reach = 0.12 * (np.ptp(seen, axis=0).max() if len(seen) else 0.0)
+    for i in np.flatnonzero(unstable > 0):
+        mode = np.asarray(modes.right)[i, :, 0].real
+        d = reach * rows @ mode / max(np.linalg.norm(mode), 1e-12)
+        ax.plot(*np.stack([seen[i] - d, seen[i] + d], axis=1), "-", color=_color(unstable[i]), linewidth=1.2)
+    for count in np.unique(unstable):
+        chosen, stable = unstable == count, count == 0
+        label = {0: "stable", -1: "unknown"}.get(int(count), f"{count} unstable directions")
+        ax.plot(
+            *seen[chosen].T,
+            "o",
+            color=_color(count),
+            markerfacecolor=_color(count) if stable else "white",
+            markersize=8 if stable else 6,
+            label=f"{label.removesuffix('s') if count == 1 else label}: {chosen.sum()}",
+            zorder=3,
+        )
+    ax.set(xlabel=labels[0], ylabel=labels[1])
+    if len(rest):
+        ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
-def _fit_to_later_half(ax, steps, trace):
-    """The first steps may lie far off; what matters is where the rates settle."""
-    settled = trace[steps >= np.sqrt(steps[0] * steps[-1])]
-    low, high = np.nanmin(settled, initial=np.inf), np.nanmax(settled, initial=-np.inf)
-    if low <= high:
-        room = max(0.3 * (high - low), 0.02 * max(abs(low), abs(high)), 1e-3)
-        ax.set_ylim(low - room, high + room)
+def _color(unstable):
+    """By how many directions lead away; black for a point whose eigenvalues are NaN."""
+    return CYCLE[-1] if unstable < 0 else CYCLE[min(int(unstable), len(CYCLE) - 2)]
 
 
-@_checks.signature("plots.plot_eigenvalues")
-def plot_eigenvalues(found: Eigenvalues, *, ax: Axes | None = None) -> Axes:
-    """The eigenvalues of all J_t in the complex plane, with the unit circle (E11).
+def _flat(name, argument, states, leading):
+    """Leaves [*leading, ...] as one array [*leading, n]."""
+    _checks.floating_leaves(name, argument, states, "They are states of a network.")
+    leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(states)]
+    _checks.leading_axis(name, argument, states, axis=leading - 1)
+    if not leaves:
+        raise ValueError(f"{name}: {argument} holds no states; expected arrays.")
+    sizes = [int(np.prod(leaf.shape[leading:])) for leaf in leaves]
+    rows = [leaf.reshape(*leaf.shape[:leading], size) for leaf, size in zip(leaves, sizes, strict=True)]
+    return np.concatenate(rows, axis=-1)
 
-    How far they mislead is in the title: the median of the departure from normality, 0 for orthogonal
-    eigenvectors and at most 1.
+
+def _plane(name, plane, states):
+    """(center, rows [2, n], labels) of the plane to look at."""
+    n = states.shape[1]
+    if plane is not None:
+        _checks.shape(name, "plane", plane, (2, n), "Its rows are two directions of the raveled state.")
+        return np.zeros(n), np.asarray(plane, float), ("first direction", "second direction")
+    known = states[np.isfinite(states).all(axis=1)]
+    center = known.mean(axis=0) if len(known) else np.zeros(n)
+    # Padded with zeros, so that there are always two axes.
+    padded = np.pad(known - center, ((0, 2), (0, 2)))
+    _, sizes, rows = np.linalg.svd(padded, full_matrices=False)
+    shares = sizes[:2] ** 2 / max(np.sum(sizes**2), np.finfo(float).tiny)
+    labels = [f"principal axis {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares)]
+    return center, rows[:2, :n], labels
+
+
+@_checks.signature("plots.plot_bifurcations")
+def plot_bifurcations(
+    *branches: Branch,
+    sensitivity: Sensitivity | None = None,
+    entry: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Branches of fixed points against the parameter, with the gradient norm on the same axis.
+
+    Stable parts are full lines, unstable ones dashed; marks are the bifurcations between them. On the right
+    axis is log10 ‖dh_T/ds‖: a gradient step near its peak is thrown far.
 
     Parameters
     ----------
-    found : of `jacobians.eigenvalues`; a batch is drawn together.
-    ax : axes to draw into.
+    branches : of `dynamics.continuation`, one or several.
+    sensitivity : of `dynamics.sensitivity`, at sorted values.
+    entry : which entry of the raveled state is drawn.
+    ax : axes to draw into; the gradient's are a twin of it.
+
+    Raises
+    ------
+    ValueError
+        If there is no branch, a branch is a batch of them, or the state has no such entry.
     """
-    ax = axes(ax, 4.8, 4.8)
-    values = np.asarray(found.values).ravel()
-    angle = np.linspace(0, 2 * np.pi, 361)
-    ax.plot(np.cos(angle), np.sin(angle), "--", color="0.4", linewidth=0.8, label="unit circle")
-    # Many lie on top of each other; the more there are, the paler each one is.
-    alpha = float(np.clip(40 / np.sqrt(max(values.size, 1)), 0.15, 1))
-    ax.plot(values.real, values.imag, ".", color=CYCLE[0], markersize=5, alpha=alpha, markeredgewidth=0)
-    departure = np.asarray(found.departure_from_normality).ravel()
-    known = departure[np.isfinite(departure)]
-    median = f"{np.median(known):.2f}" if known.size else "unknown"
-    hidden = f"; {departure.size - known.size} steps are NaN" if known.size < departure.size else ""
-    ax.set_title(f"departure from normality: {median} (median){hidden}", fontsize="small")
-    ax.set(xlabel=r"real part of $\lambda_i(J_t)$", ylabel=r"imaginary part of $\lambda_i(J_t)$")
-    edge = 1.08 * np.max(np.abs(values[np.isfinite(values)]), initial=1.0)
-    ax.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
-    ax.legend(fontsize="small", loc="upper right")
+    name = "plots.plot_bifurcations"
+    if not branches:
+        raise ValueError(f"{name}: there is no branch; expected at least one, of dynamics.continuation.")
+    entry = _checks.at_least(name, "entry", entry, 0)
+    ax = axes(ax, 6.4, 4.4)
+    marks = {}
+    for branch in branches:
+        found = branch.bifurcations  # an error for a batch of branches
+        states = _flat(name, "states", branch.states, 1)
+        if entry >= states.shape[1]:
+            raise ValueError(f"{name}: entry is {entry}; expected one of the state's {states.shape[1]}.")
+        values, height = finite(branch.values), states[:, entry]
+        stable = np.asarray(branch.unstable) == 0
+        # The line to the next point is drawn as the point before it is.
+        for part, style in ((stable, "-"), (~stable, "--")):
+            shown = part | np.append(False, part[:-1])
+            ax.plot(values, np.where(shown, height, np.nan), style, color=CYCLE[0], linewidth=1.4, zorder=2)
+        for one in found:
+            flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(one.state)])
+            marks.setdefault(one.kind, []).append((one.value, flat[entry]))
+    for kind, places in marks.items():
+        label = kind.replace("neimark_sacker", "Neimark–Sacker")
+        ax.plot(*np.array(places).T, _MARKS[kind], color=CYCLE[6], markersize=7, label=label, zorder=4)
+    ax.set(xlabel="parameter s", ylabel=f"entry {entry} of the fixed point")
+    if marks:
+        ax.legend(fontsize="small", loc="upper left")
+    if sensitivity is not None:
+        right = ax.twinx()
+        values, size = finite(sensitivity.values), finite(to_log10(sensitivity.log_gradient))
+        right.plot(values, size, "-", color=CYCLE[1], linewidth=1, zorder=1)
+        right.set_ylabel(r"$\log_{10}\,\|dh_T/ds\|_2$", color=CYCLE[1])
+        right.tick_params(axis="y", colors=CYCLE[1])
     return ax

@@ -1,87 +1,113 @@
-"""What is drawn of growth rates and eigenvalues is what was measured."""
+"""What is drawn of fixed points and branches is what was found."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.jacobians import Eigenvalues, GrowthRates
-from jaxrnn.plots import plot_eigenvalues, plot_growth_rates
-from jaxrnn.plots.style import CYCLE
+from jaxrnn.dynamics import Branch, Sensitivity, Stability
+from jaxrnn.plots import plot_bifurcations, plot_eigenvalues, plot_fixed_points
 
-rng = np.random.default_rng(0)
+POINTS = {
+    "a": np.array([[0.0], [1.0], [4.0], [2.0]]),
+    "b": np.array([[0.0, 3.0], [1.0, 3.0], [0.0, 3.0], [0.5, 3.0]]),
+}
 
 
-def rates_of(k=2, M=12, interval=10):
-    trace = -np.arange(k) + rng.normal(size=(M, k)) / 10
-    steps = interval * np.arange(1, M + 1)
-    error = np.linspace(0.01, 0.02, k)
-    return GrowthRates(trace[-1], error, None, np.ones(k, bool), trace, steps)
+def modes_of(moduli):
+    values = np.asarray(moduli, complex)
+    P, n = values.shape
+    vectors = np.broadcast_to(np.eye(n, dtype=complex), (P, n, n))
+    return Stability(
+        jnp.asarray(values),
+        jnp.asarray(vectors),
+        jnp.asarray(vectors),
+        jnp.where(jnp.isnan(values.real[:, 0]), jnp.nan, 0.0),
+    )
+
+
+MODES = modes_of([[0.5, 0.1, 0], [2, 0.5, 0], [3, 2, 0.1], [np.nan] * 3])
 
 
 def labels(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
-def test_growth_rates_draw_the_trace_its_band_and_the_last_value(ax):
-    rates = rates_of()
-    assert plot_growth_rates(rates, ax=ax) is ax
-    for i in range(2):
-        line, last, band = ax.lines[2 * i], ax.lines[2 * i + 1], ax.collections[i]
-        np.testing.assert_array_equal(line.get_xdata(), rates.trace_steps)
-        np.testing.assert_allclose(line.get_ydata(), rates.trace[:, i])
-        np.testing.assert_allclose([last.get_xdata()[0], last.get_ydata()[0]], [120, rates.rates[i]])
-        place, edge = band.get_paths()[0].vertices.T
-        half = rates.standard_error[i] * np.sqrt(120 / 30)
-        np.testing.assert_allclose(max(edge[place == 30]), rates.trace[2, i] + half)
-        np.testing.assert_allclose(min(edge[place == 30]), rates.trace[2, i] - half)
-        assert f"{rates.standard_error[i]:.2g}" in labels(ax)[i] and rf"\lambda_{{{i + 1}}}" in labels(ax)[i]
-    assert "nats per step" in ax.get_ylabel() and "steps" in ax.get_xlabel() and ax.get_xscale() == "log"
-    low, high = ax.get_ylim()
-    assert low < rates.rates.min() and high > rates.rates.max()
+def marks(ax):
+    return [line for line in ax.lines if line.get_marker() == "o"]
 
 
-def test_of_many_rates_the_leading_ones_are_drawn(ax):
-    plot_growth_rates(rates_of(k=9), ax=ax)
-    assert len(labels(ax)) == len(CYCLE) and "7 of 9" in ax.get_title()
+def test_points_are_marked_by_how_many_directions_lead_away(ax):
+    plane = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    assert plot_fixed_points(POINTS, MODES, plane=plane, ax=ax) is ax
+    assert labels(ax) == ["unknown: 1", "stable: 1", "1 unstable direction: 1", "2 unstable directions: 1"]
+    places = [line.get_xydata()[0].tolist() for line in marks(ax)]
+    assert places == [[2, 0.5], [0, 0], [1, 1], [4, 0]]
+    filled = [line.get_markerfacecolor() != "white" for line in marks(ax)]
+    assert filled == [False, True, False, False]
+    # The fastest direction of each saddle is the first entry.
+    through = [line.get_xydata() for line in ax.lines if line.get_marker() == "None"]
+    assert len(through) == 2
+    np.testing.assert_allclose(np.mean(through, axis=1), [[1, 1], [4, 0]])
+    assert all(np.ptp(line[:, 0]) > 0 and np.ptp(line[:, 1]) == 0 for line in through)
 
 
-@pytest.mark.parametrize("steps", [1, 3])
-def test_a_short_run_has_no_band(ax, steps):
-    rates = rates_of(M=steps, interval=1)
-    plot_growth_rates(rates._replace(standard_error=np.full(2, np.inf)), ax=ax)
-    assert ax.get_xscale() == "linear" and "±" not in "".join(labels(ax))
-    assert all(np.isnan(band.get_datalim(ax.transData).y0) or not band.get_paths() for band in ax.collections)
+def test_the_principal_plane_is_that_of_the_trajectories(ax):
+    turns = np.linspace(0, 2 * np.pi, 50, endpoint=False)
+    circle = np.stack([0 * turns, 2 * np.cos(turns), np.sin(turns)], axis=1)[None]
+    hs = {"a": circle[..., :1], "b": circle[..., 1:]}
+    plot_fixed_points(POINTS, MODES, hs, ax=ax)
+    run = ax.lines[0].get_xydata()
+    np.testing.assert_allclose(np.linalg.norm(run[0] - run[25]), 4, rtol=1e-2)
+    assert "axis 1 (80% of the variance)" in ax.get_xlabel() and "axis 2 (20%" in ax.get_ylabel()
+    np.testing.assert_allclose(np.abs(marks(ax)[1].get_xydata()[0]), [0, 3], atol=1e-9)
 
 
-@pytest.mark.parametrize("hole", [-np.inf, np.nan])
-def test_rates_that_are_not_finite_are_in_the_legend(ax, hole):
-    rates = rates_of()
-    rates.trace[:, 1] = rates.rates[1] = hole
-    plot_growth_rates(rates, ax=ax)
-    assert np.isnan(ax.lines[2].get_ydata()).all() and str(hole).replace("-", "−") in labels(ax)[1]
+@pytest.mark.parametrize("count", [0, 1])
+def test_no_point_and_one_are_drawn_too(ax, count):
+    plot_fixed_points(np.zeros((count, 1)), modes_of(np.zeros((count, 1))), ax=ax)
+    assert len(marks(ax)) == count
 
 
-def test_growth_rates_want_one_sequence(ax):
-    rates = rates_of()
-    with pytest.raises(ValueError, match=r"plot_growth_rates: the rates have shape \(1, 2\)"):
-        plot_growth_rates(GrowthRates(*(part if part is None else part[None] for part in rates)), ax=ax)
+def test_eigenvalues_of_points_outside_of_the_circle_are_told_apart(ax):
+    plot_eigenvalues(MODES, ax=ax)
+    _, inside, away = ax.lines
+    assert set(away.get_xdata()) == {2, 3} and np.nanmax(inside.get_xdata()) == 0.5
+    assert labels(ax) == ["unit circle", "leads away"] and "1 points are NaN" in ax.get_title()
 
 
-@pytest.mark.parametrize("batch", [(), (2,)])
-def test_eigenvalues_stand_in_the_plane_with_the_unit_circle(ax, batch):
-    values = rng.normal(size=(*batch, 5, 3)) + 1j * rng.normal(size=(*batch, 5, 3))
-    assert plot_eigenvalues(Eigenvalues(values, np.full((*batch, 5), 0.25)), ax=ax) is ax
-    circle, points = ax.lines
-    np.testing.assert_allclose(np.hypot(circle.get_xdata(), circle.get_ydata()), 1)
-    np.testing.assert_array_equal(points.get_xdata() + 1j * points.get_ydata(), values.ravel())
-    assert ax.get_aspect() == 1 and "0.25" in ax.get_title() and "NaN" not in ax.get_title()
-    assert "real" in ax.get_xlabel() and "imaginary" in ax.get_ylabel()
+def branch_of(kind):
+    s = jnp.array([0.0, 1.0, 2.0, jnp.nan])
+    h = jnp.stack([s, s**2], axis=1)
+    values = jnp.array([[0.5, 0], [0.9, 0], [1.1, 0], [jnp.nan, jnp.nan]], complex)
+    nothing = np.full(4, np.nan)
+    crossing = np.array([np.nan, 1.5, np.nan, np.nan])
+    states = np.stack([nothing, crossing**2], axis=1)
+    numbers = np.array([0, kind, 0, 0])
+    return Branch(s, h, values, nothing, ~jnp.isnan(s), np.True_, numbers, crossing, states, crossing + 0j)
 
 
-def test_eigenvalues_say_how_many_steps_are_nan(ax):
-    values, departure = np.ones((4, 2), complex), np.array([0.1, 0.3, 0.8, np.nan])
-    values[3] = np.nan
-    plot_eigenvalues(Eigenvalues(values, departure), ax=ax)
-    assert "0.30" in ax.get_title() and "1 steps are NaN" in ax.get_title()
-    other = ax.figure.add_subplot()
-    plot_eigenvalues(Eigenvalues(values[3:], departure[3:]), ax=other)
-    assert "unknown" in other.get_title()
+def test_a_branch_is_full_where_it_is_stable_and_marked_where_it_bifurcates(ax):
+    gradient = Sensitivity(np.array([0.0, 1.0, 2.0]), None, np.log([1.0, 10.0, 1000.0]))
+    plot_bifurcations(branch_of(4), branch_of(1), sensitivity=gradient, entry=1, ax=ax)
+    stable, unstable = ax.lines[:2]
+    assert (stable.get_linestyle(), unstable.get_linestyle()) == ("-", "--")
+    np.testing.assert_array_equal(stable.get_ydata(), [0, 1, 4, np.nan])
+    np.testing.assert_array_equal(unstable.get_ydata(), [np.nan, np.nan, 4, np.nan])
+    assert labels(ax) == ["flip", "fold"]
+    np.testing.assert_array_equal(ax.lines[-1].get_xydata(), [[1.5, 2.25]])
+    (twin,) = [other for other in ax.figure.axes if other is not ax]
+    np.testing.assert_allclose(twin.lines[0].get_ydata(), [0, 1, 3])
+    assert "log" in twin.get_ylabel() and "parameter" in ax.get_xlabel() and "entry 1" in ax.get_ylabel()
+
+
+def test_bad_arguments_are_named(ax):
+    with pytest.raises(ValueError, match=r"modes are of right vectors \(4, 3, 3\); .* the 2"):
+        plot_fixed_points(np.zeros((2, 3)), MODES, ax=ax)
+    with pytest.raises(ValueError, match="hs are states of 2 entries; expected 3"):
+        plot_fixed_points(POINTS, MODES, np.zeros((1, 5, 2)), ax=ax)
+    with pytest.raises(ValueError, match=r"plane has shape \(2, 2\); expected \(2, 3\)"):
+        plot_fixed_points(POINTS, MODES, plane=np.zeros((2, 2)), ax=ax)
+    with pytest.raises(ValueError, match="plot_bifurcations: there is no branch"):
+        plot_bifurcations(ax=ax)
+    with pytest.raises(ValueError, match="entry is 2; expected one of the state's 2"):
+        plot_bifurcations(branch_of(0), entry=2, ax=ax)

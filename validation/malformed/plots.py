@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxrnn import jacobians, plots
 from jaxrnn.diagnosis import Comparison
+from jaxrnn.dynamics import Stability, stability
 from jaxrnn.remedies import Bench
 from validation.malformed.judge import Call
 from validation.malformed.kinds import Count, Fixed, Opaque, Real, refused
@@ -39,12 +40,21 @@ def _empty(kind):
     return kind(*[None] * len(kind._fields))
 
 
+def _same_states(shape):
+    """Whether these are two states of three entries, in whatever form."""
+    return shape[:1] == (2,) and np.prod(shape) == 6
+
+
 def _of_results():
     js = jnp.asarray(0.5 * np.random.default_rng(0).normal(size=(4, 3, 3)))
     table = jax.jit(jacobians.norms)(js)
     yield _call("plot_norms", result=Opaque(table))
     yield _call("plot_growth_rates", rates=Opaque(jax.jit(jacobians.growth_rates)(js)))
     yield _call("plot_eigenvalues", found=Opaque(jax.jit(jacobians.eigenvalues)(js)))
+    points = np.zeros((2, 3))
+    modes = jax.jit(lambda h: stability(lambda _, h, x: (0.5 * h, x), (), None, h))(points)
+    yield _call("plot_fixed_points", points=Real(points, nan=False, fits=_same_states), modes=Fixed(modes))
+    yield _call("plot_fixed_points", points=Fixed(points), modes=Opaque(_empty(Stability)))
     yield _call("plot_norm_by_lag", result=Opaque(jax.jit(jacobians.norm_by_lag)(table)))
     spectrum = jax.jit(jacobians.spectrum)(js)
     yield _call("plot_spectrum_fan", lags=Fixed(np.array([1])), result=Opaque(spectrum))
