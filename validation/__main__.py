@@ -25,6 +25,7 @@ NAMES = (
     "adversarial",
     "networks",
     "mean_field",
+    "flip_flop",
     "bad_input",
     "scaling",
     "distributed",
