@@ -166,7 +166,7 @@ def plot_bifurcations(
         ax.plot(*np.array(places).T, _MARKS[kind], color=CYCLE[6], markersize=7, label=label, zorder=4)
     ax.set(xlabel="parameter s", ylabel=f"entry {entry} of the fixed point")
     if marks:
-        ax.legend(fontsize="small", loc="upper left")
+        ax.legend(fontsize="small")
     if sensitivity is not None:
         right = ax.twinx()
         values, size = finite(sensitivity.values), finite(to_log10(sensitivity.log_gradient))
