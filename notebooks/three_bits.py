@@ -11,9 +11,6 @@
 # ---
 
 # %% [markdown]
-# # How far can you trust a Jacobian product?
-#
-# %% [markdown]
 # # How a trained network remembers three bits
 #
 # Three inputs are silent but for rare pulses of $+1$ or $-1$; three outputs shall say the sign of the
