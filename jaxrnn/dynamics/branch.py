@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
@@ -48,7 +49,8 @@ class Branch(NamedTuple):
     """Whether the branch was followed to an end of the range; else the points were used up, if all are
     `reached`, or the branch was lost."""
     kind: Int[Array, "*B N"]
-    """What happens between a point and the next: a number of `KINDS`, 0 for nothing."""
+    """What happens between a point and the next: 0 nothing, 1 fold, 2 transcritical, 3 pitchfork,
+    4 flip, 5 Neimark-Sacker; `bifurcations` has the names."""
     crossing_values: Float[Array, "*B N"]
     """s where it happens; NaN for nothing."""
     crossing_states: State
@@ -58,8 +60,9 @@ class Branch(NamedTuple):
 
     @property
     def unstable(self) -> Int[Array, "*B N"]:
-        """How many |λ_i| > 1 at each point; 0 for an attractor."""
-        return (abs(self.eigenvalues) > 1).sum(axis=-1)
+        """How many |λ_i| > 1 at each point; 0 for an attractor, -1 where there is no point."""
+        moduli = jnp.abs(self.eigenvalues)
+        return jnp.where(jnp.any(jnp.isnan(moduli), axis=-1), -1, jnp.sum(moduli > 1, axis=-1))
 
     @property
     def bifurcations(self) -> list[Bifurcation]:
