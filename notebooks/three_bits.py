@@ -87,6 +87,9 @@ check("share of the starts that found one", found.converged.mean(), 1, 0.02)
 outputs = jax.vmap(lambda h: cell.step(params, h, silence)[1])(points)
 corners = np.sign(outputs)[unstable == 0]
 check("different corners", len(np.unique(corners, axis=0)), 8)
+undecided = (np.abs(outputs[unstable == 1]) < 0.9).sum(axis=1)
+check("bits that are undecided at a saddle, at most", undecided.max(), 1)
+check("and at least", undecided.min(), 1)
 check("how far an output is from its corner", np.abs(outputs[unstable == 0] - corners).max(), 0.02, 0.02)
 
 # %% [markdown]

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 
 import jaxrnn as jr
 from jaxrnn import dynamics
+from jaxrnn._pytree import ravel
 from validation.harness import table
 
 TITLE = "Fixed points of trained networks"
@@ -80,10 +81,6 @@ def _trained(cell, rate):
     return result.params, np.asarray(result.history.loss)[:, -20:].mean(axis=1)
 
 
-def ravel(state):
-    return ravel_pytree(state)[0]
-
-
 @partial(jax.jit, static_argnums=0)
 def _searched(cell, params):
     xs = jr.tasks.flip_flop(length=50).sample(jax.random.key(2)).xs
@@ -100,9 +97,7 @@ def _row(cell, params):
     stable, unstable = np.asarray(modes.stable), np.asarray(modes.unstable)
     outputs = np.asarray(jax.vmap(lambda h: cell.step(params, h, REST)[1])(points))[stable]
     corners = len(np.unique(np.sign(outputs), axis=0))
-    flat = np.concatenate(
-        [np.asarray(leaf).reshape(len(stable), -1) for leaf in jax.tree.leaves(points)], axis=1
-    )
+    flat = np.asarray(jax.vmap(ravel)(points))
     _, unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], points))
 
     @jax.jit

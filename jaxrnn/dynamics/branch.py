@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from jaxrnn._result_type import result_type
+from jaxrnn.dynamics.stability import unstable_directions
 from jaxrnn.types import State
 
 __all__ = ["KINDS", "Bifurcation", "Branch"]
@@ -61,8 +61,7 @@ class Branch(NamedTuple):
     @property
     def unstable(self) -> Int[Array, "*B N"]:
         """How many |λ_i| > 1 at each point; 0 for an attractor, -1 where there is no point."""
-        moduli = jnp.abs(self.eigenvalues)
-        return jnp.where(jnp.any(jnp.isnan(moduli), axis=-1), -1, jnp.sum(moduli > 1, axis=-1))
+        return unstable_directions(self.eigenvalues)
 
     @property
     def bifurcations(self) -> list[Bifurcation]:

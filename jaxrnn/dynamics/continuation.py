@@ -65,9 +65,10 @@ def continuation(
 
     Notes
     -----
-    Time: for each point about 4 corrections of a Jacobian and (n+1)³/3, and its eigenvalues, about 10 n³; for
-    each bifurcation some 10 times that. One between two points is found; choose a shorter `longest` where
-    several may be. `jax.jit` and `jax.vmap` work over all that `at`, `state` and `step` close over.
+    Time: for each point a few corrections of a Jacobian and (n+1)³/3, and its eigenvalues, about 10 n³; for
+    each bifurcation as much for every secant that locates it. One between two points is found; choose a
+    shorter `longest` where several may be. `jax.jit` and `jax.vmap` work over all that `at`, `state` and
+    `step` close over.
 
     Example
     -------

@@ -126,9 +126,9 @@ def fixed_points(
     -----
     Time: a Jacobian, n tangents of a step, and a Cholesky factorization of n³/3 for each start and iteration;
     usually 5 to 30. Memory: S states, and 32 Jacobians. With an optimizer: a gradient of a step for each, and
-    no Jacobian. The damping falls with the residual, so that the end
-    is approached quadratically, also on a line of fixed points (Fan & Yuan 2005). Where J has the eigenvalue
-    1 at an isolated point, at a bifurcation, it is approached linearly and known to fewer digits.
+    no Jacobian. The damping falls with the residual, so that the end is approached quadratically, also on a
+    line of fixed points (Fan & Yuan 2005). Where J has the eigenvalue 1 at an isolated point, at a
+    bifurcation, it is approached linearly and known to fewer digits.
 
     Example
     -------

@@ -80,7 +80,7 @@ def sensitivity(
 
     Reference
     ---------
-    Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013, figure 4.
+    Pascanu, Mikolov & Bengio, On the difficulty of training recurrent neural networks, 2013.
     """
     name = "dynamics.sensitivity"
     steps = _checks.at_least(name, "steps", steps, 1)

@@ -16,7 +16,13 @@ from jaxrnn._sharding import where_it_lies
 from jaxrnn.jacobians import eigenvalues
 from jaxrnn.types import Params, State, StepFn
 
-__all__ = ["Stability", "stability"]
+__all__ = ["Stability", "stability", "unstable_directions"]
+
+
+def unstable_directions(eigenvalues: Complex[Array, "*P n"]) -> Int[Array, "*P"]:
+    """How many |λ_i| > 1; -1 where they are NaN."""
+    moduli = jnp.abs(eigenvalues)
+    return jnp.where(jnp.any(jnp.isnan(moduli), axis=-1), -1, jnp.sum(moduli > 1, axis=-1))
 
 
 @result_type
@@ -46,8 +52,7 @@ class Stability(NamedTuple):
     @property
     def unstable(self) -> Int[Array, "*B P"]:
         """How many |λ_i| > 1: 0 for an attractor, n for a repeller, between them a saddle; -1 for NaN."""
-        moduli = jnp.abs(self.eigenvalues)
-        return jnp.where(jnp.any(jnp.isnan(moduli), axis=-1), -1, jnp.sum(moduli > 1, axis=-1))
+        return unstable_directions(self.eigenvalues)
 
     @property
     def stable(self) -> Bool[Array, "*B P"]:

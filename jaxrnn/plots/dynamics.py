@@ -158,9 +158,9 @@ def plot_bifurcations(
         for part, style in ((stable, "-"), (~stable, "--")):
             shown = part | np.append(False, part[:-1])
             ax.plot(values, np.where(shown, height, np.nan), style, color=CYCLE[0], linewidth=1.4, zorder=2)
-        for one in found:
-            flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(one.state)])
-            marks.setdefault(one.kind, []).append((one.value, flat[entry]))
+        there = _flat(name, "crossing_states", branch.crossing_states, 1)[np.asarray(branch.kind) > 0, entry]
+        for one, place in zip(found, there, strict=True):
+            marks.setdefault(one.kind, []).append((one.value, place))
     for kind, places in marks.items():
         label = kind.replace("neimark_sacker", "Neimark–Sacker")
         ax.plot(*np.array(places).T, _MARKS[kind], color=CYCLE[6], markersize=7, label=label, zorder=4)
