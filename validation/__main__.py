@@ -25,7 +25,7 @@ NAMES = (
     "adversarial",
     "networks",
     "mean_field",
-    "flip_flop",
+    "fixed_points",
     "bad_input",
     "scaling",
     "distributed",
