@@ -152,6 +152,8 @@ def test_a_monitored_optimizer_makes_the_same_updates_and_tells_now_and_then(loo
     found = updated(monitor(clipped, callback, look=look, every=3), 7, loop)
     assert_close(found, updated(clipped, 7, loop))
     assert sorted(step for step, _ in seen) == [0, 3, 6]
+    # Arrays of JAX would tempt callbacks to compute with JAX inside of a running program, and hang.
+    assert {type(leaf) for leaf in jax.tree.leaves(seen)} == {int, np.ndarray}
     first = dict(seen)[0]
     assert_close(first["grad_norm"], np.asarray(optax.tree.norm(gradient(PARAMS))))
     assert_close(first["update_norm"], np.asarray(0.005))
