@@ -30,8 +30,8 @@ def sine_generator(
 
     One of so many frequencies f, evenly from `lowest` to `highest`, is drawn for each sequence; the input is
     ``1/4 + i/count`` for the i-th of them at all steps. A network that does this has a fixed point at each
-    input that is unstable in two directions and turns there, for small oscillations, at about the frequency
-    asked for: see `dynamics.stability`.
+    input that is unstable in two directions: see `dynamics.stability`. Small oscillations around it turn at
+    about the frequency asked for in gated networks, and less closely in vanilla ones (docs/validation.md).
 
     Parameters
     ----------

@@ -118,7 +118,7 @@ def monitor(
     ----------
     optimizer : any of optax's.
     callback : a writer of `training.callbacks`, or your own function of NumPy arrays. It must not compute
-        with JAX: under jit it is a part of the program, which then waits for itself.
+        with JAX: under jit it is a part of the program, which can then wait for itself.
     look : a pure function of the parameters as they stand before the update, such as `norm_monitor`, or
         ``lambda params: look(params["rnn"])`` where the network is a part of a larger model.
     every : how many updates lie between two calls.
@@ -151,7 +151,7 @@ def monitor(
         return MonitorState(inner.init(params), jnp.zeros((), jnp.int32))
 
     def told(*values):
-        # NumPy before anything else: computing with JAX in here waits for the program that waits for this.
+        # NumPy before anything else: computing with JAX in here can wait for the program that waits for this.
         step, metrics = jax.tree.map(np.asarray, values)
         # Again, since vmap runs both branches of a condition that differs between its members.
         if step % every == 0:
