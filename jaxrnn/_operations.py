@@ -64,13 +64,16 @@ class Op:
         self.stage = max([LATE if effects else FIXED, *(value.stage for value in inputs)])
 
 
-def needed(ops: Sequence[Op], results: Iterable[Value], effects: bool = True) -> list[Op]:
-    """The operations that the results depend on, and, if asked for, those with an effect."""
-    wanted, kept = set(results), []
+def needed(
+    ops: Sequence[Op], results: Iterable[Value], effects: bool = True, given: Iterable[Value] = ()
+) -> list[Op]:
+    """The operations that the results depend on, unless given, and, if asked for, those with an effect."""
+    given = set(given)
+    wanted, kept = set(results) - given, []
     for op in reversed(ops):
         if not wanted.isdisjoint(op.outputs) or (effects and op.effects):
             kept.append(op)
-            wanted.update(op.inputs)
+            wanted.update(value for value in op.inputs if value not in given)
     return kept[::-1]
 
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxrnn._operations import AHEAD, FIXED, LATE, Value, look_up, needed, run, run_batched
+from jaxrnn._operations import AHEAD, FIXED, LATE, PRODUCTS, Value, look_up, needed, run, run_batched
 from jaxrnn._sums import regrouped
 from jaxrnn._trace import has_custom_vjp, trace
 
@@ -63,6 +63,28 @@ class Staged:
         """Over how many terms such a product sums."""
         self.reverse_only = has_custom_vjp(closed.jaxpr)
         """Whether there is no forward mode, so that nothing but a plain scan will do."""
+
+    def kept(self, products: bool) -> list[Value]:
+        """Values of a step that tell all states: what it hands on; with `products`, those too.
+
+        What follows from them without another product is then left out: an Elman state is tanh(z), and an
+        LSTM's h_t follows from z and c_t.
+        """
+        kept = list(dict.fromkeys(self._ends))
+        for end in list(kept) if products else []:
+            rest = [*self.products, *(other for other in kept if other is not end)]
+            ops = needed(self._batched + self._waiting, [end], effects=False, given=rest)
+            read = {value for op in ops for value in op.inputs}.union([end])
+            if read.isdisjoint(self.late) and not any(op.name in PRODUCTS for op in ops):
+                kept.remove(end)
+        return [*kept, *self.products] if products else kept
+
+    def states(self, prepared: list, ahead: list, late: list, kept: dict[Value, Any], length: int) -> list:
+        """[length, ...] a leaf: `late` before every step, from what was kept of every step."""
+        ops = needed(self._batched + self._waiting, self._ends, effects=False, given=kept)
+        rows = kept | _given(self._ahead, ahead)
+        after = run_batched(ops, _given(self._prepared, prepared) | rows, [(rows, length)], self._ends)
+        return [jnp.concatenate([first[None], array[:-1]]) for first, array in zip(late, after, strict=True)]
 
     def prepare(self, fixed: list) -> list:
         """What the steps need of `fixed`, of what `fn` closes over, and of what can be made of them once."""

@@ -18,15 +18,15 @@ from jaxrnn.types import Params, State, StepFn, Trajectory
 
 __all__ = ["scan", "unroll"]
 
-_BLOCK_ENTRIES, _BLOCK_STEPS = 2**17, 64
-# What a block may hold of the state: its intermediate values then fit into the cache, and stay few.
-_SEGMENT_ENTRIES, _SEGMENT_STEPS = 2**18, 256
-# The same for a segment that is computed again: longer ones begin again less often.
+_BLOCK_ENTRIES, _BLOCK_STEPS, _SEGMENT_STEPS = 3 * 2**18, 64, 256
+# What a block may hold of states and pre-activations: its intermediate values then fit into the cache, and
+# stay few. A segment that is computed again may have more steps: longer ones begin again less often.
 _KEEP_BYTES = 2**28
 # What the forward pass may keep for the backward pass; beyond, states are computed again, segment by segment.
-_CHEAP_BYTES, _LONG_SUM = 12 * 2**20, 384
-# Pre-activations are kept up to so many bytes, or if they are sums of so many terms. Other ones cost hardly
-# more time to compute again, as products of many steps, than fresh memory does.
+_CHEAP_BYTES, _LONG_SUM, _FEW_STATES = 12 * 2**20, 384, 3
+# Pre-activations are kept up to so many bytes, or if they are sums of so many terms, or if what is kept is
+# then at most so many times the states. Other ones cost hardly more time to compute again, as products of
+# many steps, than fresh memory does.
 
 
 @_checks.signature("unroll")
@@ -142,17 +142,15 @@ def _length(xs, length):
 
 def _in_blocks(program, fixed, state, rows, length, segment):
     """(h_T, ys) from blocks of steps, each with its own derivative."""
-    state_bytes, product_bytes = (
-        length * _itemsize(state) * sum(math.prod(place.shape) for place in places)
-        for places in (program.late, program.products)
-    )
+    places = program.kept(products=True)
+    state_bytes, kept_bytes = (length * _itemsize(state) * _entries(some) for some in (program.late, places))
     again = segment is not None or state_bytes > _KEEP_BYTES
-    most_of = (_SEGMENT_ENTRIES, _SEGMENT_STEPS) if again else (_BLOCK_ENTRIES, _BLOCK_STEPS)
-    size = min(length, segment or block_size(length, sum(map(jnp.size, state)), *most_of))
-    most = _KEEP_BYTES if program.summed >= _LONG_SUM else _CHEAP_BYTES
+    most_of = _BLOCK_ENTRIES, _SEGMENT_STEPS if again else _BLOCK_STEPS
+    size = min(length, segment or block_size(length, _entries(program.late + program.products), *most_of))
+    pays = program.summed >= _LONG_SUM or kept_bytes <= _FEW_STATES * state_bytes
+    most = _KEEP_BYTES if pays else _CHEAP_BYTES
     # Within a segment that is computed again anyway, products cost nothing.
-    keeps_products = again or state_bytes + product_bytes <= most
-    keep = [*program.late, *(program.products if keeps_products else [])]
+    keep = places if again or kept_bytes <= most else program.kept(products=False)
 
     def block(size):
         run = _block(program, size, keep)
@@ -171,6 +169,10 @@ def _in_blocks(program, fixed, state, rows, length, segment):
     return state, ys
 
 
+def _entries(places):
+    return sum(math.prod(place.shape) for place in places)
+
+
 def _itemsize(state):
     return max((leaf.dtype.itemsize for leaf in state), default=0)
 
@@ -182,6 +184,7 @@ def _block(program, length, keep):
     tangents of parameters and inputs, are known ahead of that linear scan; transposed by JAX, it carries
     ∂L/∂h_t backward and hands out the cotangents of u_t: the δ_t of E6, from which E8 is one product.
     """
+    saved = [value for value in keep if value in program.products]
 
     @jax.custom_jvp
     def run(fixed, state, rows):
@@ -198,15 +201,12 @@ def _block(program, length, keep):
 
         def tangent_step(all_fixed, all_rows, d_state):
             fixed, d_fixed = _split(all_fixed, len(fixed_moves))
-            kept, x_t, d_x_t = _split(all_rows, len(keep), len(rows_move))
-            state, saved = (
-                kept[: len(d_state)],
-                dict(zip(keep[len(d_state) :], kept[len(d_state) :], strict=True)),
-            )
+            state, products, x_t, d_x_t = _split(all_rows, len(d_state), len(saved), len(rows_move))
+            at_places = dict(zip(saved, products, strict=True))
 
             def moved(some_fixed, some_x_t, state):
                 state, y_t = program.apply(
-                    _merge(fixed, fixed_moves, some_fixed), _merge(x_t, rows_move, some_x_t), state, saved
+                    _merge(fixed, fixed_moves, some_fixed), _merge(x_t, rows_move, some_x_t), state, at_places
                 )
                 return state, _where(y_t, floats)
 
@@ -215,17 +215,19 @@ def _block(program, length, keep):
 
         # Only what is handed in is kept for the backward pass: the factors of J_t are computed there.
         @jax.checkpoint
-        def tangents_of_block(fixed, kept, rows, d_fixed, d_state, d_rows):
-            ahead = [*kept, *rows, *d_rows]
+        def tangents_of_block(fixed, state, kept, rows, d_fixed, d_state, d_rows):
+            by_place = dict(zip(keep, kept, strict=True))
+            states = program.states(fixed, rows, state, by_place, length)
+            ahead = [*states, *(by_place[value] for value in saved), *rows, *d_rows]
             row = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in ahead]
             tangent = Staged(tangent_step, [*fixed, *d_fixed], row, d_state)
             return tangent.block(tangent.prepare([*fixed, *d_fixed]), ahead, d_state, length)
 
-        state, found = program.block(fixed, rows, state, length, keep=keep)
+        end, found = program.block(fixed, rows, state, length, keep=keep)
         ys, kept = _split(found, len(floats))
-        d_state, d_floats = tangents_of_block(fixed, kept, rows, d_fixed, d_state, d_rows)
+        d_state, d_floats = tangents_of_block(fixed, state, kept, rows, d_fixed, d_state, d_rows)
         d_ys = [np.zeros(y.shape, jax.dtypes.float0) for y in ys]
-        return (state, ys), (d_state, _merge(d_ys, floats, d_floats))
+        return (end, ys), (d_state, _merge(d_ys, floats, d_floats))
 
     run.defjvp(run_jvp, symbolic_zeros=True)
     return run

@@ -12,6 +12,7 @@ from jax import lax
 from jax.extend import core
 
 from jaxrnn import cells, mixed_precision, recurrence, unroll
+from jaxrnn._stages import Staged
 from jaxrnn.recurrence import scan
 
 T = 7
@@ -68,10 +69,15 @@ def test_segments_of_any_length_change_nothing(name, segment):
     assert_close(*both(name, gradient, segment), EPS_12)
 
 
-@pytest.mark.parametrize("most", [0, 2**20], ids=["products_again", "products_kept"])
+def keep_products(monkeypatch, keep):
+    monkeypatch.setattr(recurrence, "_CHEAP_BYTES", 2**20 if keep else 0)
+    monkeypatch.setattr(recurrence, "_FEW_STATES", 0)
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["products_again", "products_kept"])
 @pytest.mark.parametrize("name", FEW)
-def test_a_batch_has_the_same_gradient_whether_it_keeps_its_products_or_not(name, most, monkeypatch):
-    monkeypatch.setattr(recurrence, "_CHEAP_BYTES", most)
+def test_a_batch_has_the_same_gradient_whether_it_keeps_its_products_or_not(name, keep, monkeypatch):
+    keep_products(monkeypatch, keep)
     cell, d = CELLS[name]
     params, h_0, xs = make_sequence(cell, d, T)
     shifts = 0.01 * jnp.arange(20.0)
@@ -340,12 +346,55 @@ def test_products_that_are_kept_are_not_formed_twice(make, change, monkeypatch):
     step = jax.vmap(change(cell.step), in_axes=(None, 0, 0))
     h_0, xs = cell.initial_states(params, 2), jnp.ones((T, 2, 3))
 
-    def products(most):
-        monkeypatch.setattr(recurrence, "_CHEAP_BYTES", most)
+    def products(keep):
+        keep_products(monkeypatch, keep)
         total = jax.grad(lambda params: jnp.sum(scan(step, params, h_0, xs)[1] ** 2))
         return jax.jit(total).lower(params).compile().as_text().count(" dot(")
 
-    assert products(0) - products(2**20) == 2
+    assert products(False) - products(True) == 2
+
+
+W_2 = jnp.array([[0.9, -0.4], [0.3, 0.8]])
+
+
+def delay_line(w, h, x):
+    a, b, c = h
+    return (jnp.tanh(W_2 @ c + w * x), a, b), a
+
+
+def circle(w, h, x):
+    """Each leaf is made of the other one."""
+    a, b = h
+    z = W_2 @ a + w * x
+    return (jnp.sin(b) + z, jnp.cos(a) * z), a * b
+
+
+def chain(w, h, x):
+    """The third leaf follows from the pre-activation, and the second from the first, too."""
+    a, b, c = h
+    z = W_2 @ (a * c) + w * x
+    a = a * jnp.tanh(z)
+    return (a, jnp.sin(a) * z, jnp.exp(-(z**2))), b
+
+
+def at_rest(w, h, x):
+    """One leaf never changes, another is set to a parameter, a third to an input."""
+    a, b, c, d = h
+    return (jnp.tanh(W_2 @ a + b * c * d), b, jnp.full(2, w), x), a
+
+
+@pytest.mark.parametrize(
+    ("step", "leaves", "kept"), [(delay_line, 3, 2), (circle, 2, 2), (chain, 3, 1), (at_rest, 4, 2)]
+)
+@pytest.mark.parametrize("keep", [False, True], ids=["products_again", "products_kept"])
+def test_states_that_follow_from_what_is_kept_are_made_again(step, leaves, kept, keep, monkeypatch):
+    keep_products(monkeypatch, keep)
+    w, xs = jnp.array(0.7), jax.random.normal(jax.random.key(0), (T, 2))
+    h_0 = tuple(jax.random.normal(jax.random.key(i), (2,)) for i in range(leaves))
+    found, expected = (jax.jit(gradient(objective(partial(run, step))))(w, h_0, xs) for run in (ours, plain))
+    assert_close(found, expected, EPS_12)
+    program = Staged(lambda fixed, rows, late: step(*fixed, late, *rows), [w], [xs[0]], list(h_0))
+    assert len(set(program.kept(products=True)) - set(program.products)) == kept
 
 
 @pytest.mark.parametrize("make", [cells.elman, cells.gru, cells.lstm])
