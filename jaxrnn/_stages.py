@@ -139,11 +139,12 @@ class Staged:
 
 
 def block_size(length: int, entries: int, most_entries: int, most_steps: int) -> int:
-    """As many steps as may be, and a divisor of the length if there is one near."""
+    """As many steps as may be: a divisor of the length if there is one near, else a rest is left."""
     most = min(most_steps, max(1, most_entries // max(entries, 1)))
-    if length <= 2 * most:
+    if length <= most:
         return length
-    return next((size for size in range(most, most // 2, -1) if length % size == 0), most)
+    otherwise = length if length <= 2 * most else most
+    return next((size for size in range(most, most // 2, -1) if length % size == 0), otherwise)
 
 
 def _pre_activations(ops, results):
