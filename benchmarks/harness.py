@@ -8,6 +8,8 @@ import platform
 import random
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
+from importlib.util import find_spec
 from math import nan
 from pathlib import Path
 from statistics import median, quantiles
@@ -165,9 +167,15 @@ def environment() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     load = f"load average {os.getloadavg()[0]:.1f} before the first run" if hasattr(os, "getloadavg") else ""
+    peers = (
+        f"{name} {metadata.version(name)}"
+        for name in ("flax", "equinox", "dm-haiku", "lyapax", "torch")
+        if find_spec(name.removeprefix("dm-"))
+    )
     parts = (
         f"jaxrnn {jaxrnn.__version__}",
         f"jax {jax.__version__}",
+        *peers,
         f"Python {platform.python_version()}",
         f"{jax.devices()[0].platform}: {names[0] if names else platform.processor()}, {os.cpu_count()} cores",
         f"OPENBLAS_NUM_THREADS={os.environ.get('OPENBLAS_NUM_THREADS', 'unset')}",
