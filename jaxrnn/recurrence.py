@@ -50,8 +50,8 @@ def unroll(
     xs : inputs, leaves [T, ...]; any pytree, also of tokens or PRNG keys.
     length : T, needed only where `xs` has no leaves (an autonomous map, ``xs=None``).
     segment : how many steps to compute again at a time in the backward pass, from the state at their start.
-        By default the states are kept, and the pre-activations where that saves time, unless they take more
-        than 256 MB. Any T will do, also one that segments do not divide.
+        By default the states are kept, or, where it saves time, the pre-activations and what does not follow
+        from them, unless they take more than 256 MB. Any T will do, also one that segments do not divide.
 
     Returns
     -------
