@@ -1,4 +1,4 @@
-"""∂h_T/∂h_k for every k: `last_products` against differentiating through segments, and bare products."""
+"""∂h_T/∂h_k for every k: `last_products` against differentiating through segments, and its bare parts."""
 
 from __future__ import annotations
 
@@ -57,6 +57,9 @@ def _compare(name, T, n):
     def bare_products(W):
         return lax.scan(lambda M, _: (M @ W, M), jnp.eye(n), length=T)[1]
 
+    def bare_result(W):
+        return jnp.broadcast_to(W, (T, n, n))
+
     arguments, W = (params, trajectory), jax.random.orthogonal(key_x, n)
     sampled = range(T // (2 * EACH), T, T // EACH)
     each_k, *others = measure(
@@ -67,6 +70,7 @@ def _compare(name, T, n):
             Case("plain JAX: one jacrev, perturbed states", by_perturbations, arguments),
             Case("jacobians.last_products", ours, arguments),
             Case("plain JAX: T products of n x n matrices", bare_products, (W,)),
+            Case("plain JAX: T copies of one matrix", bare_result, (W,)),
         ],
         rounds=9,
     )
