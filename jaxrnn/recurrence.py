@@ -23,10 +23,10 @@ _BLOCK_ENTRIES, _BLOCK_STEPS, _SEGMENT_STEPS = 3 * 2**18, 64, 256
 # stay few. A segment that is computed again may have more steps: longer ones begin again less often.
 _KEEP_BYTES = 2**28
 # What the forward pass may keep for the backward pass; beyond, states are computed again, segment by segment.
-_CHEAP_BYTES, _LONG_SUM, _FEW_STATES = 12 * 2**20, 384, 3
-# Pre-activations are kept up to so many bytes, or if they are sums of so many terms, or if what is kept is
-# then at most so many times the states. Other ones cost hardly more time to compute again, as products of
-# many steps, than fresh memory does.
+_CHEAP_BYTES, _LONG_SUM = 12 * 2**20, 384
+# Pre-activations are kept up to so many bytes, or if they are sums of so many terms, or if what is kept then
+# takes no more room than the states. Other ones cost no more time to compute again, as products of many
+# steps, than fresh memory does.
 
 
 @_checks.signature("unroll")
@@ -142,15 +142,13 @@ def _length(xs, length):
 
 def _in_blocks(program, fixed, state, rows, length, segment):
     """(h_T, ys) from blocks of steps, each with its own derivative."""
-    places = program.kept(products=True)
-    state_bytes, kept_bytes = (length * _itemsize(state) * _entries(some) for some in (program.late, places))
+    held = program.kept(products=True)
+    state_bytes, kept_bytes = (length * _itemsize(state) * _entries(some) for some in (program.late, held))
     again = segment is not None or state_bytes > _KEEP_BYTES
     most_of = _BLOCK_ENTRIES, _SEGMENT_STEPS if again else _BLOCK_STEPS
     size = min(length, segment or block_size(length, _entries(program.late + program.products), *most_of))
-    pays = program.summed >= _LONG_SUM or kept_bytes <= _FEW_STATES * state_bytes
-    most = _KEEP_BYTES if pays else _CHEAP_BYTES
     # Within a segment that is computed again anyway, products cost nothing.
-    keep = places if again or kept_bytes <= most else program.kept(products=False)
+    keep = program.kept(products=again or _products_pay(program, kept_bytes, state_bytes))
 
     def block(size):
         run = _block(program, size, keep)
@@ -167,6 +165,12 @@ def _in_blocks(program, fixed, state, rows, length, segment):
         state, last = block(rest)(state, [leaf[n_blocks * size :] for leaf in rows])
         ys = [jnp.concatenate(parts) for parts in zip(ys, last, strict=True)]
     return state, ys
+
+
+def _products_pay(program, kept_bytes, state_bytes):
+    """Whether keeping pre-activations, `kept_bytes` with all that is then kept, saves time."""
+    most = _KEEP_BYTES if program.summed >= _LONG_SUM else _CHEAP_BYTES
+    return kept_bytes <= max(most, state_bytes)
 
 
 def _entries(places):

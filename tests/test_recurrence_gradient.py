@@ -70,8 +70,7 @@ def test_segments_of_any_length_change_nothing(name, segment):
 
 
 def keep_products(monkeypatch, keep):
-    monkeypatch.setattr(recurrence, "_CHEAP_BYTES", 2**20 if keep else 0)
-    monkeypatch.setattr(recurrence, "_FEW_STATES", 0)
+    monkeypatch.setattr(recurrence, "_products_pay", lambda *_: keep)
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["products_again", "products_kept"])
@@ -397,8 +396,8 @@ def test_states_that_follow_from_what_is_kept_are_made_again(step, leaves, kept,
     assert len(set(program.kept(products=True)) - set(program.products)) == kept
 
 
-@pytest.mark.parametrize("make", [cells.elman, cells.gru, cells.lstm])
-def test_a_long_gradient_needs_half_the_memory_and_segments_far_less(make):
+@pytest.mark.parametrize(("make", "share"), [(cells.elman, 1 / 2), (cells.gru, 1 / 4), (cells.lstm, 1 / 4)])
+def test_a_long_gradient_needs_a_part_of_the_memory_and_segments_far_less(make, share):
     steps, size, batch = 1000, 128, 32
     cell = make(3, size)
     params = cell.init(jax.random.key(0))
@@ -414,7 +413,7 @@ def test_a_long_gradient_needs_half_the_memory_and_segments_far_less(make):
         return compiled.memory_analysis().temp_size_in_bytes
 
     naive = temporary(lambda params: plain(energy, params, h_0, xs)[1])
-    assert temporary(lambda params: scan(energy, params, h_0, xs)[1]) <= naive / 2
+    assert temporary(lambda params: scan(energy, params, h_0, xs)[1]) <= naive * share
     assert temporary(lambda params: scan(energy, params, h_0, xs, segment=30)[1]) <= naive / 10
 
 
