@@ -42,7 +42,7 @@ def main(names: list[str]) -> int:
         return 2
     where = harness.environment()
     complete = not (names or harness.QUICK)
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    run = f"{datetime.datetime.now(datetime.UTC).date().isoformat()}-{harness.machine()}"
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
     parts = [
@@ -54,14 +54,14 @@ def main(names: list[str]) -> int:
         summary = module.__doc__.partition("\n")[0]
         report = module.run()
         if complete:
-            picture = f"{date}-cpu-{name}.png"
+            picture = f"{run}-{name}.png"
             report.picture(results / picture)
             summary += f"\n\n![Wall times over that of the first row]({picture})"
         command = f"`python -m benchmarks {name}`"
         parts.append(f"## {module.TITLE}\n\n{summary}\n\n{command}\n\n{report.markdown()}")
         print(f"\n{parts[-1]}", flush=True)
     if complete:
-        path = results / f"{date}-cpu.md"
+        path = results / f"{run}.md"
         path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         print(f"\nWritten to {path}.")
     return 0

@@ -161,6 +161,12 @@ def _table(timings):
     return "\n".join(lines)
 
 
+def machine() -> str:
+    """What the name of a run says of where it ran."""
+    huge_pages = "hugetlb=1" in os.environ.get("GLIBC_TUNABLES", "")
+    return jax.default_backend() + ("-huge-pages" if huge_pages else "")
+
+
 def environment() -> str:
     """One line: what ran, where, when, and how busy the machine was."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -178,7 +184,7 @@ def environment() -> str:
         *peers,
         f"Python {platform.python_version()}",
         f"{jax.devices()[0].platform}: {names[0] if names else platform.processor()}, {os.cpu_count()} cores",
-        f"OPENBLAS_NUM_THREADS={os.environ.get('OPENBLAS_NUM_THREADS', 'unset')}",
+        *(f"{name}={os.environ.get(name, 'unset')}" for name in ("OPENBLAS_NUM_THREADS", "GLIBC_TUNABLES")),
         load,
         datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
