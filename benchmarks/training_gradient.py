@@ -37,7 +37,7 @@ def run() -> Report:
 def _of_case(kind, T, B, d, H):
     xs = jax.random.normal(jax.random.key(1), (T, B, d))
     peers, torch, ours = (cases(makers, kind, d, H, xs) for makers in (JAX_PEERS, TORCH, OURS))
-    timings = measure([*peers, *torch, *ours], rounds=11 if T * B * H < 4e6 else 7)
+    timings = measure([*peers, *torch, *ours], rounds=25)
     _check_equal(peers[0], ours[:2])
     return f"{kind}, T = {T}, B = {B}, d = {d}, H = {H}", timings
 
