@@ -25,8 +25,8 @@ _KEEP_BYTES = 2**28
 # What the forward pass may keep for the backward pass; beyond, states are computed again, segment by segment.
 _CHEAP_BYTES, _LONG_SUM = 12 * 2**20, 384
 # Pre-activations are kept up to so many bytes, or if they are sums of so many terms, or if what is kept then
-# takes no more room than the states. Other ones cost no more time to compute again, as products of many
-# steps, than fresh memory does.
+# takes no more room than the states. Other ones cost hardly more time to compute again, as products of
+# many steps, than fresh memory does.
 
 
 @_checks.signature("unroll")
@@ -148,7 +148,8 @@ def _in_blocks(program, fixed, state, rows, length, segment):
     most_of = _BLOCK_ENTRIES, _SEGMENT_STEPS if again else _BLOCK_STEPS
     size = min(length, segment or block_size(length, _entries(program.late + program.products), *most_of))
     # Within a segment that is computed again anyway, products cost nothing.
-    keep = program.kept(products=again or _products_pay(program, kept_bytes, state_bytes))
+    pays = again or _products_pay(program, kept_bytes, state_bytes)
+    keep = held if pays else program.kept(products=False)
 
     def block(size):
         run = _block(program, size, keep)
