@@ -8,11 +8,15 @@ import pages
 import public_names
 import pytest
 
+import jaxrnn as jr
+
 _DOCS = Path(__file__).parents[1] / "docs"
 _PAGES = {
     str(page.relative_to(_DOCS)): page for page in [_DOCS / "tutorial.md", *sorted(_DOCS.glob("howto/*.md"))]
 }
 _WITH_BLOCKS = [name for name, page in _PAGES.items() if pages.blocks(page)]
+_FRAGMENTS = ["estimators.md", "numerics.md", "remedies.md"]
+_RUN_ELSEWHERE = ["adapters.md", "index.md"]
 _NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?|(?<=e\^)-?\d+(?:\.\d+)?")
 
 
@@ -51,8 +55,29 @@ def test_page_prints_what_it_says(name, tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(shown)
 
 
-def test_every_guide_has_a_block():
+@pytest.mark.usefixtures("as_a_user_has_jax")
+@pytest.mark.parametrize("name", _FRAGMENTS)
+def test_fragment_runs_where_the_names_it_begins_with_exist(name, monkeypatch):
+    bench = jr.remedies.bench
+    small = {"hidden_size": 4, "steps": 2, "seeds": 1, "progress": False}
+    monkeypatch.setattr(jr.remedies, "bench", lambda *args, **options: bench(*args, **(options | small)))
+    key = jax.random.key(0)
+    task = jr.tasks.text(length=8, batch_size=2)
+    cell = jr.cells.stack(jr.cells.elman(27, 4), jr.cells.dense(4, 27))
+    params = cell.init(key)
+    names = {
+        "jr": jr, "key": key, "cell": cell, "params": params, "step_loss": task.step_loss, "task": task,
+        "batch": task.sample(key), "h_0": cell.initial_states(params, batch_size=2),
+        "estimator": jr.gradients.full(cell.step, task.step_loss),
+    }  # fmt: skip
+    for block in pages.blocks(_DOCS / name):
+        pages.execute(_DOCS / name, block, names)
+
+
+def test_every_guide_has_a_block_and_every_block_is_run():
     assert set(_PAGES) - set(_WITH_BLOCKS) == {"howto/index.md"}
+    with_blocks = {str(page.relative_to(_DOCS)) for page in _DOCS.rglob("*.md") if pages.blocks(page)}
+    assert with_blocks == {*_WITH_BLOCKS, *_FRAGMENTS, *_RUN_ELSEWHERE}
 
 
 def test_the_tutorial_quotes_only_numbers_that_its_blocks_hold_or_print():
