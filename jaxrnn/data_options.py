@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxrnn.tasks import Task
 
-__all__ = ["add", "count", "integer", "positive", "seed", "task"]
+__all__ = ["add", "check", "count", "integer", "positive", "seed", "task"]
 
 _LENGTHS = {
     "text": 100,
@@ -40,6 +41,16 @@ def add(parser: argparse.ArgumentParser):
         default="text",
         help="built-in data: Python's reference, prices, words, names, or a synthetic task",
     )
+    parser.add_argument(
+        "--with",
+        dest="settings",
+        metavar="NAME=VALUE",
+        type=_setting,
+        nargs="+",
+        action="extend",
+        default=[],
+        help="settings of --task, such as delay=30 of delayed_copy",
+    )
     parser.add_argument("--column", metavar="NAME", help="the column to forecast, of --csv or --task series")
     parser.add_argument(
         "--inputs", metavar="NAME", nargs="+", help="the columns that the network reads (default: that one)"
@@ -47,25 +58,65 @@ def add(parser: argparse.ArgumentParser):
     parser.add_argument(
         "--alphabet", choices=("letters", "all"), default="letters", help="27 symbols, or all"
     )
-    parser.add_argument("--length", type=positive, help="steps of a sequence (100, series 30)")
+    parser.add_argument("--length", type=positive, help="steps of a sequence (each task has its own)")
     parser.add_argument("--batch", type=positive, default=16, help="sequences of a batch (%(default)s)")
     return data
+
+
+def check(options: argparse.Namespace) -> None:
+    """ValueError if an option speaks of other data than those that are read."""
+    if (options.column or options.inputs) and options.csv is None and options.task != "series":
+        option = "--column" if options.column else "--inputs"
+        raise ValueError(f"{option} needs --csv FILE or --task series.")
+    known = _settings_of(options.task)
+    for name, _ in options.settings:
+        if name not in known:
+            raise ValueError(
+                f"--with {name}: {options.task} has no such setting; expected {' or '.join(known) or 'none'}."
+            )
 
 
 def task(options: argparse.Namespace) -> Task:
     """The task that the options name; ValueError or OSError if the data are no good."""
     from jaxrnn import tasks
 
-    if (options.column or options.inputs) and options.csv is None and options.task != "series":
-        option = "--column" if options.column else "--inputs"
-        raise ValueError(f"{option} needs --csv FILE or --task series.")
+    check(options)
     name = "series" if options.csv is not None else options.task
     files = {
         "text": partial(tasks.text, options.text, alphabet=options.alphabet),
         "series": partial(tasks.series, options.csv, column=options.column, inputs=options.inputs),
     }
     constructor = files.get(name) or getattr(tasks, name)
-    return constructor(length=options.length or _LENGTHS[name], batch_size=options.batch)
+    types = _settings_of(options.task)
+    settings = {key: _read(key, value, types[key]) for key, value in options.settings}
+    return constructor(length=options.length or _LENGTHS[name], batch_size=options.batch, **settings)
+
+
+def _settings_of(name):
+    """What a task takes by --with: name -> type; text and series have options of their own."""
+    from jaxrnn import tasks
+
+    if name in ("text", "series"):
+        return {}
+    parameters = inspect.signature(getattr(tasks, name)).parameters
+    types = {key: type(parameter.default) for key, parameter in parameters.items()}
+    others = ("length", "batch_size")
+    return {key: kind for key, kind in types.items() if kind in (int, float, str) and key not in others}
+
+
+def _setting(text):
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
+def _read(name, value, kind):
+    try:
+        return kind(value)
+    except ValueError:
+        expected = {int: "an integer", float: "a number"}[kind]
+        raise ValueError(f"--with {name}={value}: expected {expected}.") from None
 
 
 def positive(text: str) -> int:

@@ -1,5 +1,6 @@
 """The command line: whole reports on good input, one line and exit code 2 on bad input."""
 
+import argparse
 import csv
 import functools
 import importlib
@@ -10,13 +11,14 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import chex
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 import jaxrnn
-from jaxrnn import tasks
+from jaxrnn import data_options, tasks
 from jaxrnn.cli import main
 
 study_module = importlib.import_module("jaxrnn.report.study")
@@ -186,6 +188,22 @@ BAD = {
         "--column needs --csv FILE or --task series",
     ),
     "inputs without CSV": ("report --inputs a b", "--inputs needs --csv FILE or --task series"),
+    "a setting of another task": (
+        "report --task delayed_copy --with bits=2",
+        "--with bits: delayed_copy has no such setting; expected delay or symbols.",
+    ),
+    "a setting of a task without": (
+        "report --task adding --with length=9",
+        "--with length: adding has no such setting; expected none.",
+    ),
+    "a setting of a file": ("report --text in/ok.txt --with alphabet=all", "text has no such setting"),
+    "a setting without a value": ("report --task flip_flop --with bits=", "'bits=' is not NAME=VALUE"),
+    "half a bit": ("report --task flip_flop --with bits=2.5", "--with bits=2.5: expected an integer."),
+    "pulses in words": ("report --task flip_flop --with pulses=few", "--with pulses=few: expected a number."),
+    "a delay beyond the end": (
+        "report --task delayed_copy --with delay=30 --length 20",
+        "tasks.delayed_copy: length is 20; expected",
+    ),
     "an input that is missing": (
         "report --task series --column high --inputs close cost",
         "goog.npz of matplotlib has no column 'cost'; its columns are open, high, low, close, volume",
@@ -299,6 +317,26 @@ def test_a_new_report_replaces_an_earlier_one_and_shows_progress_on_standard_err
     out, err = capsys.readouterr()
     assert "ok.txt: 395 characters, 27 symbols" in err and "elman window 2" in err and "elman full" in err
     assert out.startswith("cell")
+
+
+@pytest.mark.parametrize(
+    ("line", "same"),
+    [
+        ("delayed_copy --with delay=3 --with symbols=4", lambda: tasks.delayed_copy(delay=3, symbols=4)),
+        ("linear_process --with decay=0.5 noise=2", lambda: tasks.linear_process(decay=0.5, noise=2.0)),
+        (
+            "sequential_parity --with targets=every",
+            lambda: tasks.sequential_parity(targets="every", length=20),
+        ),
+    ],
+)
+def test_settings_are_those_of_the_task(line, same):
+    parser = argparse.ArgumentParser()
+    data_options.add(parser)
+    got = data_options.task(parser.parse_args(["--batch", "32", "--task", *line.split()]))
+    key = jax.random.key(0)
+    chex.assert_trees_all_equal(got.sample(key), same().sample(key))
+    assert (got.baseline, got.optimum) == (same().baseline, same().optimum)
 
 
 def test_a_task_without_a_file_is_reported_by_its_name_optimum_and_reference(tmp_path, capsys):

@@ -114,6 +114,7 @@ def test_a_nan_ends_the_command_with_a_line_and_exit_code_1(tmp_path, capsys):
         (("--cell", "vanilla"), "error: --cell 'vanilla' is unknown; expected one of elman,gru,lstm."),
         (("--keep", "2", "--estimator", "randomized"), "keep is 2.0; expected"),
         (("--column", "high"), "--column needs --csv FILE or --task series."),
+        (("--with", "delay=3"), "--with delay: adding has no such setting; expected none."),
         (("--processes", "2"), "--processes needs --distributed."),
         (("--distributed", "--process", "0"), "expected all of --coordinator, --processes and --process, or"),
         (
@@ -127,3 +128,9 @@ def test_bad_options_get_one_line_and_exit_code_2(options, message, tmp_path, ca
     assert train(tmp_path, *options) == 2
     error = capsys.readouterr().err
     assert message in error and error.startswith("jaxrnn train: error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", [("--with", "delay=3"), ("--column", "high"), ("--inputs", "high")])
+def test_a_stream_has_no_columns_and_no_settings(option, tmp_path, capsys):
+    assert train(tmp_path, *option, data=("--stream", __file__)) == 2
+    assert f"error: {option[0]} " in capsys.readouterr().err
