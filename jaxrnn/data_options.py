@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrnn.tasks import Task
 
-__all__ = ["add", "check", "count", "integer", "positive", "seed", "task"]
+__all__ = ["add", "count", "integer", "positive", "seed", "settings", "task"]
 
 _LENGTHS = {
     "text": 100,
@@ -63,37 +63,42 @@ def add(parser: argparse.ArgumentParser):
     return data
 
 
-def check(options: argparse.Namespace) -> None:
-    """ValueError if an option speaks of other data than those that are read."""
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What --with says; ValueError if an option speaks of other data than those that are read."""
     if (options.column or options.inputs) and options.csv is None and options.task != "series":
         option = "--column" if options.column else "--inputs"
         raise ValueError(f"{option} needs --csv FILE or --task series.")
-    known = _settings_of(options.task)
-    for name, _ in options.settings:
-        if name not in known:
+    types = _types_of_settings(options.task)
+    found = {}
+    for name, value in options.settings:
+        if name not in types:
             raise ValueError(
-                f"--with {name}: {options.task} has no such setting; expected {' or '.join(known) or 'none'}."
+                f"--with {name}: {options.task} has no such setting; expected {' or '.join(types) or 'none'}."
             )
+        try:
+            found[name] = types[name](value)
+        except ValueError:
+            expected = {int: "an integer", float: "a number"}[types[name]]
+            raise ValueError(f"--with {name}={value}: expected {expected}.") from None
+    return found
 
 
 def task(options: argparse.Namespace) -> Task:
     """The task that the options name; ValueError or OSError if the data are no good."""
     from jaxrnn import tasks
 
-    check(options)
+    given = settings(options)
     name = "series" if options.csv is not None else options.task
     files = {
         "text": partial(tasks.text, options.text, alphabet=options.alphabet),
         "series": partial(tasks.series, options.csv, column=options.column, inputs=options.inputs),
     }
     constructor = files.get(name) or getattr(tasks, name)
-    types = _settings_of(options.task)
-    settings = {key: _read(key, value, types[key]) for key, value in options.settings}
-    return constructor(length=options.length or _LENGTHS[name], batch_size=options.batch, **settings)
+    return constructor(length=options.length or _LENGTHS[name], batch_size=options.batch, **given)
 
 
-def _settings_of(name):
-    """What a task takes by --with: name -> type; text and series have options of their own."""
+def _types_of_settings(name):
+    """name -> type, of what a task takes; text and series have options of their own."""
     from jaxrnn import tasks
 
     if name in ("text", "series"):
@@ -109,14 +114,6 @@ def _setting(text):
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
-
-
-def _read(name, value, kind):
-    try:
-        return kind(value)
-    except ValueError:
-        expected = {int: "an integer", float: "a number"}[kind]
-        raise ValueError(f"--with {name}={value}: expected {expected}.") from None
 
 
 def positive(text: str) -> int:

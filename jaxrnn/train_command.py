@@ -71,7 +71,7 @@ def prepare(options: argparse.Namespace, command: str) -> Callable[[], int]:
         raise ValueError(f"--cell {options.cell!r} is unknown; expected one of {','.join(report.CELLS)}.")
     _join(options)  # before JAX makes its first array
     if options.stream is not None:
-        data_options.check(options)
+        data_options.settings(options)  # a stream takes none
         alphabet = {"letters": "letters", "all": "bytes"}[options.alphabet]
         data = tasks.text_stream(
             options.stream, length=options.length or 64, batch_size=options.batch, alphabet=alphabet

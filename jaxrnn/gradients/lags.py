@@ -63,12 +63,10 @@ def adjoints_by_lag(
     if over:
         h_tm1s, segment = constrained((h_tm1s, segment), over)
 
-    def losses(params, h_tm1s, segment):
-        _, ys = jax.vmap(batched, in_axes=(None, 0, 0))(params, h_tm1s, segment.xs)
-        return weighted_sum(step_loss, params, ys, segment)
+    every_step = jax.vmap(batched, in_axes=(None, 0, 0))
 
-    def next_states(params, h_tm1s, xs):
-        return jax.vmap(batched, in_axes=(None, 0, 0))(params, h_tm1s, xs)[0]
+    def losses(params, h_tm1s, segment):
+        return weighted_sum(step_loss, params, every_step(params, h_tm1s, segment.xs)[1], segment)
 
     def from_next(adjoint):
         """Row i becomes ∂/∂h_{i+1}, where step i + 1 can be pulled back; h_T gets no more loss."""
@@ -101,8 +99,8 @@ def adjoints_by_lag(
     mass = jnp.sum(jnp.abs(segment.weights), axis=1)
     all_mass = jnp.where(jnp.any(mass > 0), jnp.sum(mass), 1)
     loss, (lag_0, lag_1) = jax.value_and_grad(losses, argnums=(0, 1))(params, h_tm1s, segment)
-    _, pull_state = jax.vjp(lambda h_tm1s: next_states(params, h_tm1s, segment.xs), h_tm1s)
-    _, pull_params = jax.vjp(lambda params: next_states(params, h_tm1s, segment.xs), params)
+    _, pull_state = jax.vjp(lambda h_tm1s: every_step(params, h_tm1s, segment.xs)[0], h_tm1s)
+    _, pull_params = jax.vjp(lambda params: every_step(params, h_tm1s, segment.xs)[0], params)
     return Adjoints(
         loss=loss,
         h_T=jax.tree.map(lambda leaf: leaf[-1], trajectory.hs),
